@@ -1,0 +1,75 @@
+// The project's durable record: sessions and who holds them, cells and their outputs. Checkpoints join it here.
+// One store serves one project; several servers may have it open at once.
+
+export interface SessionRecord {
+  /** random id; the only thing about a session that ever names a file */
+  id: string;
+  name: string;
+  /** cell number the next cell gets; never reused */
+  nextCell: number;
+  /** owner token of the server that holds it, or null */
+  holder: string | null;
+  /** milliseconds since the epoch */
+  createdAt: number;
+  lastUsedAt: number;
+  /** the last kernel of this session ran at least one cell */
+  hadState: boolean;
+}
+
+export type CellKind = "exec" | "load";
+export type CellStatus = "running" | "ok" | "error" | "interrupted" | "lost";
+
+export interface CellRecord {
+  session: string;
+  cell: number;
+  kind: CellKind;
+  code: string;
+  status: CellStatus;
+  startedAt: number;
+  /** `milliseconds`, once it ended */
+  duration: number | null;
+  /** text of the output as kept: at most 1 MB, with the gap marked */
+  output: string;
+  /** `bytes` of output that were dropped from the middle */
+  dropped: number;
+}
+
+export interface CellImage {
+  mime: string;
+  data: Buffer;
+}
+
+/** What `claim` found. */
+export interface Claim {
+  session: SessionRecord;
+  /** the name asked for is held by a living server, so a session of another name was given */
+  displaced: boolean;
+  /** a holder that is no longer alive lost it to this server, or this server's own earlier life did */
+  inherited: boolean;
+}
+
+export interface Store extends Disposable {
+  /**
+   * The session `name` for this server, creating it when it is new. Where a living server holds it, the first of
+   * `name-2`, `name-3`… that is free, already this server's, or held by the dead. One transaction: two servers
+   * never get the same.
+   */
+  claim(name: string, holder: string): Claim;
+  /** Gives up a session; its record stays. */
+  release(session: string, holder: string): void;
+  sessions(): SessionRecord[];
+  /** Is the server behind this owner token alive? */
+  isAlive(holder: string): boolean;
+  /** Journals a cell before it runs, and returns its number. */
+  beginCell(session: string, kind: CellKind, code: string): number;
+  /** Keeps output so far; called while the cell runs and once more when it ended. */
+  saveOutput(session: string, cell: number, output: string, dropped: number): void;
+  saveImage(session: string, cell: number, image: CellImage): void;
+  endCell(session: string, cell: number, status: CellStatus, duration: number): void;
+  cell(session: string, cell: number): CellRecord | undefined;
+  /** The latest cell number, or 0. */
+  lastCell(session: string): number;
+  images(session: string, cell: number): CellImage[];
+  /** Marks a session's kernel as fresh: nothing of earlier cells is in it. Cells left `running` become `lost`. */
+  markEmpty(session: string): CellRecord[];
+}
