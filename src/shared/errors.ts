@@ -3,7 +3,8 @@
 
 /** Every code, with what the reader should do when the thrower knows nothing better. */
 const HINTS = {
-  "config.invalid": "Correct the named key, or run `cloche config` to see every value and where it came from.",
+  "config.invalid":
+    "Correct the named key, or run `cloche config` to see every value and where it came from.",
   "project.untrusted": "Run `cloche trust` in the project to accept what its .cloche.json asks for.",
   "sandbox.unavailable": "Run `cloche doctor` to see what is missing and how to add it.",
   "sandbox.unsealed": "Nothing was run. Run `cloche doctor` for the details.",
@@ -25,6 +26,10 @@ const HINTS = {
   "hostcall.refused": "See help(cloche) for what the host offers.",
   "hostcall.quota": "Wait for the calls under way, or do more in each.",
   "store.damaged": "Run `cloche doctor`.",
+  "store.readonly": "Make the state directory yours and writable, or set XDG_STATE_HOME to one that is.",
+  "store.newer":
+    "Update Cloche (run its setup.sh again), or run `cloche forget` to start this project afresh.",
+  "store.busy": "Another Cloche server on this project is stuck; end it and try again.",
   "store.full": "Free disk space, or run `cloche forget` for projects you no longer need.",
   timeout: "Try again, or do it in smaller steps.",
   cancelled: "The caller withdrew the call.",
@@ -67,5 +72,8 @@ export class ClocheError extends Error {
 export function asClocheError(thrown: unknown): ClocheError {
   if (thrown instanceof ClocheError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new ClocheError("internal", { message: `something failed inside Cloche (${message})`, cause: thrown });
+  return new ClocheError("internal", {
+    message: `something failed inside Cloche (${message})`,
+    cause: thrown,
+  });
 }
