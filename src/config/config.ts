@@ -6,7 +6,7 @@ import type { Limits } from "../sandboxes/sandbox.ts";
 import { ClocheError } from "../shared/errors.ts";
 import { parseSetting, parseSettings, readSettingsBytes } from "./config-file.ts";
 import { assign, type Draft } from "./draft.ts";
-import { type Install, readInstall } from "./install.ts";
+import { type Installation, readInstallation } from "./installation.ts";
 import { type Paths, pathsFor } from "./paths.ts";
 import { applyProject } from "./project-file.ts";
 import { isWithin, resolveRoots } from "./roots.ts";
@@ -43,7 +43,8 @@ export interface Config extends Settings {
   /** directories that load never reads, whatever the roots: the settings and the state */
   guarded: string[];
   docker: DockerEnvironment;
-  install: Install;
+  /** what set-up made; absent before it ran */
+  installation?: Installation;
   home: string;
   uid: number;
 }
@@ -94,6 +95,7 @@ export function resolveConfig(
   }
   fit(draft, surroundings);
 
+  const installation = readInstallation(paths.state);
   const { values, warnings } = draft;
   return {
     ...values,
@@ -104,7 +106,7 @@ export function resolveConfig(
     paths,
     guarded: [paths.state, dirname(paths.userConfig)],
     docker: dockerEnvironment(surroundings, values.dockerHost),
-    install: readInstall(paths.install),
+    ...(installation ? { installation } : {}),
     home: surroundings.home,
     uid: surroundings.uid,
   };

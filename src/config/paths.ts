@@ -29,8 +29,6 @@ export interface Paths {
   trust: string;
   logs: string;
   logFile: string;
-  /** what the last set-up installed */
-  install: string;
 }
 
 /** Directories and their modes; 0711 lets a dropped uid through without letting it list. */
@@ -65,7 +63,6 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
     trust: join(projectState, "trust.json"),
     logs,
     logFile: join(logs, "cloche.jsonl"),
-    install: join(state, "install.json"),
   };
 }
 

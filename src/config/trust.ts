@@ -1,8 +1,9 @@
 // The person's word that one project's .cloche.json may widen: recorded for its real path and exact content.
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { z } from "zod";
+import { writeAtomically } from "../shared/atomic-write.ts";
 
 const trustRecord = z.object({ project: z.string(), sha256: z.string(), trustedAt: z.string() });
 export type TrustRecord = z.infer<typeof trustRecord>;
@@ -30,9 +31,7 @@ export function isTrusted(path: string, project: string, bytes: Buffer): boolean
 export function recordTrust(path: string, project: string, bytes: Buffer, now = new Date()): void {
   const record: TrustRecord = { project, sha256: contentHash(bytes), trustedAt: now.toISOString() };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${process.pid}`;
-  writeFileSync(draft, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
-  renameSync(draft, path);
+  writeAtomically(path, `${JSON.stringify(record, null, 2)}\n`, 0o600);
 }
 
 export function revokeTrust(path: string): void {
