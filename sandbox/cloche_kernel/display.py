@@ -1,0 +1,186 @@
+"""
+How a value is shown. The rule, in order:
+
+1. PNG and JPEG (figures, Pillow images) become images; five a cell, at most 2,000 px, more are counted.
+2. Markdown and LaTeX are shown as their source, JSON as indented JSON.
+3. Anything with a readable plain text (tables included) is shown as that text.
+4. HTML without one is shown as its text content; SVG as a line that says how large it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloche_kernel.line import Line
+    from cloche_kernel.shell import Shell
+
+MAX_IMAGES = 5
+MAX_PIXELS = 2_000
+#: characters of one shown value; the rest is reached by code, not by looking
+MAX_TEXT = 400_000
+_MAX_JSON = 20_000
+
+_PLAIN_TYPES = frozenset({int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset, type})
+_PLAIN_MODULES = ("pandas", "numpy", "polars", "pyarrow", "duckdb", "builtins", "datetime", "decimal", "collections")
+_BARE_REPR = re.compile(r"^<[\w.]+( object)?( at 0x[0-9a-f]+)?>$")
+
+
+class Display:
+    """Shows values of the running cell: text goes to the cell's output, images go out as display frames."""
+
+    def __init__(self, shell: Shell, line: Line) -> None:
+        self._shell = shell
+        self._line = line
+        self._cell = ""
+        self._sent = 0
+        self._ids = itertools.count(1)
+        self.left_out = 0
+
+    def begin(self, cell: str) -> None:
+        self._cell = cell
+        self._sent = self.left_out = 0
+
+    def show(self, value: object) -> None:
+        """Shows one value by the rule above."""
+        if _is_plain(value):
+            self.text(self._plain(value))
+            return
+        if _is_figure(value):
+            from cloche_kernel import figures
+
+            figures.show(value)
+            return
+        bundle, _ = self._shell.display_formatter.format(value)
+        self.publish(bundle)
+
+    def publish(self, bundle: dict[str, Any]) -> None:
+        """Shows a MIME bundle by the rule above."""
+        for mime in ("image/png", "image/jpeg"):
+            if mime in bundle:
+                data = bundle[mime]
+                self.image(base64.b64decode(data) if isinstance(data, str) else bytes(data), mime)
+                return
+        text = _choose_text(bundle)
+        if text is not None:
+            self.text(text)
+
+    def text(self, text: str) -> None:
+        """Writes a shown value into the cell's output, in its place."""
+        if len(text) > MAX_TEXT:
+            text = f"{text[: MAX_TEXT // 2]}\n… {len(text) - MAX_TEXT} characters left out …\n{text[-MAX_TEXT // 2 :]}"
+        flush_streams()
+        data = memoryview((text + "\n").encode("utf-8", "backslashreplace"))
+        while data:
+            data = data[os.write(1, data) :]
+
+    def image(self, data: bytes, mime: str) -> None:
+        """Sends an image, made smaller where it is too large, and waits until it has its place in the output."""
+        if self._sent >= MAX_IMAGES or not self._cell:
+            self.left_out += 1
+            return
+        data, mime = _fit(data, mime)
+        self._sent += 1
+        flush_streams()
+        key = f"d{next(self._ids)}"
+        with self._line.expecting("ack", key):
+            self._line.send({"type": "display", "id": self._cell, "display": key, "mime": mime, "body": True})
+            self._line.send_body(key, data)
+            self._line.wait("ack", key)
+
+    def _plain(self, value: object) -> str:
+        bundle, _ = self._shell.display_formatter.format(value, include={"text/plain"})
+        return str(bundle.get("text/plain", ""))
+
+
+def flush_streams() -> None:
+    """Puts everything written so far into the pipe: Python's streams, and libc's for C code."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 - the user may have put anything there
+            pass
+    _fflush()
+
+
+def _fflush() -> None:
+    global _libc
+    if _libc is None:
+        import ctypes
+
+        _libc = ctypes.CDLL(None)
+    _libc.fflush(None)
+
+
+_libc: Any = None
+
+
+def _is_plain(value: object) -> bool:
+    kind = type(value)
+    if kind in _PLAIN_TYPES:
+        return True
+    return kind.__module__.partition(".")[0] in _PLAIN_MODULES and not hasattr(kind, "_repr_mimebundle_")
+
+
+def _is_figure(value: object) -> bool:
+    figure = sys.modules.get("matplotlib.figure")
+    return figure is not None and isinstance(value, figure.Figure)
+
+
+def _choose_text(bundle: dict[str, Any]) -> str | None:
+    for mime in ("text/markdown", "text/latex"):
+        if mime in bundle:
+            return str(bundle[mime])
+    if "application/json" in bundle:
+        text = json.dumps(bundle["application/json"], indent=2, ensure_ascii=False, default=str)
+        return text if len(text) <= _MAX_JSON else f"{text[:_MAX_JSON]}\n… {len(text) - _MAX_JSON} characters left out …"
+    plain = bundle.get("text/plain")
+    if plain is not None and not _BARE_REPR.match(str(plain)):
+        return str(plain)
+    if "text/html" in bundle:
+        return _html_text(str(bundle["text/html"]))
+    if "image/svg+xml" in bundle:
+        size = len(str(bundle["image/svg+xml"]))
+        return f"[SVG image of {size:,} characters, not shown; write it to a file and publish it, or draw a PNG]"
+    return str(plain) if plain is not None else None
+
+
+def _html_text(source: str) -> str:
+    from lxml import html
+
+    try:
+        root = html.fromstring(source)
+    except Exception:  # noqa: BLE001 - no tree: the source is all there is
+        return source
+    for block in root.iter("script", "style"):
+        block.text = ""
+    for block in root.iter("br", "p", "div", "tr", "li", "h1", "h2", "h3", "h4", "table"):
+        block.tail = "\n" + (block.tail or "")
+    for cell in root.iter("td", "th"):
+        cell.tail = "\t" + (cell.tail or "")
+    lines = (line.strip() for line in root.text_content().splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _fit(data: bytes, mime: str) -> tuple[bytes, str]:
+    """The image within MAX_PIXELS either way; bytes that are no image pass as they are."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if max(image.size) <= MAX_PIXELS:
+                return data, mime
+            image.thumbnail((MAX_PIXELS, MAX_PIXELS))
+            out = io.BytesIO()
+            image.save(out, "PNG")
+            return out.getvalue(), "image/png"
+    except Exception:  # noqa: BLE001 - the host checks again and says so
+        return data, mime

@@ -1,0 +1,52 @@
+"""The matplotlib backend: figures become images where they are shown, and what is left at a cell's end then."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+if TYPE_CHECKING:
+    from cloche_kernel.display import Display
+
+FigureCanvas = FigureCanvasAgg
+FigureManager = FigureManagerBase
+
+_MAX_PIXELS = 2_000
+_display: Display | None = None
+
+
+def connect(display: Display) -> None:
+    """Figures of this process go to `display` from now on."""
+    global _display
+    _display = display
+
+
+def show(*args: Any, **_: Any) -> None:
+    """Shows the given figure, or every open one, and closes it: `plt.show()` and a cell's end come here."""
+    import matplotlib.pyplot as plt
+
+    figures = [args[0]] if args and hasattr(args[0], "savefig") else [m.canvas.figure for m in Gcf.get_all_fig_managers()]
+    for figure in figures:
+        if _display is not None and (figure.axes or figure.texts or figure.images or figure.lines or figure.patches):
+            _display.image(render(figure), "image/png")
+        plt.close(figure)
+
+
+def render(figure: Any) -> bytes:
+    """PNG of a figure with nothing cut off, at most 2,000 px either way."""
+    width, height = figure.get_size_inches()
+    dpi = min(figure.dpi, _MAX_PIXELS / max(width, height, 0.1))
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=dpi, bbox_inches="tight")
+    return out.getvalue()
+
+
+def flush() -> None:
+    """Shows what the cell drew and did not show."""
+    if "matplotlib.pyplot" in sys.modules and Gcf.get_all_fig_managers():
+        show()

@@ -1,0 +1,53 @@
+"""SIGINT becomes KeyboardInterrupt in the cell, at a moment when nothing of Cloche's is half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt only while a cell runs, and never inside `deferred`."""
+
+    def __init__(self) -> None:
+        self._in_cell = False
+        self._depth = 0
+        self._pending = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    @contextmanager
+    def cell(self) -> Iterator[None]:
+        """The user's code runs inside."""
+        self._pending = False
+        self._in_cell = True
+        try:
+            yield
+        finally:
+            self._in_cell = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """An interrupt that arrives inside is raised on the way out; other threads are not concerned."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0 and self._pending and self._in_cell:
+                self._pending = False
+                raise KeyboardInterrupt
+
+    def _on_signal(self, *_: object) -> None:
+        if not self._in_cell:
+            return
+        if self._depth:
+            self._pending = True
+        else:
+            raise KeyboardInterrupt

@@ -1,0 +1,137 @@
+"""The kernel's end of its line to the supervisor: requests in, frames out, and waiting for an answer from any thread."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cloche_kernel.frames import FrameReader, Header, encode
+from cloche_kernel.interrupts import Interrupts
+from cloche_kernel.messages import MAX_BODY_PIECE_BYTES
+
+Message = tuple[Header, bytes]
+
+
+class LineClosed(BaseException):
+    """The supervisor is gone; the kernel ends. Not an Exception, so that user code cannot swallow it by habit."""
+
+
+class Line:
+    """
+    Frames over one stream socket, shared by all threads of the kernel.
+
+    Whoever waits reads: the first thread that needs an answer reads the socket and hands what is not its own to the
+    others. So no reader thread competes with user code for the interpreter lock.
+    """
+
+    def __init__(self, stream: socket.socket, interrupts: Interrupts) -> None:
+        self._socket = stream
+        self._interrupts = interrupts
+        self._reader = FrameReader()
+        self._requests: deque[Message] = deque()
+        self._answers: dict[tuple[str, str], deque[Message]] = {}
+        self._changed = threading.Condition()
+        self._reading = False
+        self._write_lock = threading.Lock()
+
+    def send(self, header: Header, payload: bytes | memoryview = b"") -> None:
+        """Sends one whole frame; an interrupt waits until it is out."""
+        data = encode(header, payload)
+        with self._interrupts.deferred(), self._write_lock:
+            self._sendall(data)
+
+    def send_body(self, key: str, body: bytes | memoryview) -> None:
+        """Sends a body in pieces, the last one marked."""
+        view = memoryview(body)
+        for start in range(0, max(len(view), 1), MAX_BODY_PIECE_BYTES):
+            piece = view[start : start + MAX_BODY_PIECE_BYTES]
+            self.send({"type": "body", "id": key, "last": start + MAX_BODY_PIECE_BYTES >= len(view)}, piece)
+
+    def next_request(self) -> Message:
+        """The next request for the main thread. Raises LineClosed when the supervisor is gone."""
+        while True:
+            if self._requests:
+                return self._requests.popleft()
+            self._read_once(None)
+
+    @contextmanager
+    def expecting(self, kind: str, key: str) -> Iterator[None]:
+        """Within it, answers of `kind` for `key` are kept for `wait`."""
+        with self._changed:
+            self._answers[(kind, key)] = deque()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answers.pop((kind, key), None)
+
+    def wait(self, kind: str, key: str) -> Message:
+        """The next answer of `kind` for `key`; call within `expecting`. Interruptible."""
+        mine = (kind, key)
+        while True:
+            with self._changed:
+                if self._answers[mine]:
+                    return self._answers[mine].popleft()
+                if self._reading:
+                    self._changed.wait(1.0)
+                    continue
+            self._read_once(mine)
+
+    def wait_any(self, wanted: tuple[str, str], stop: tuple[str, str]) -> Message | None:
+        """The next answer `wanted`, or None once one for `stop` has arrived, which stays for `wait`."""
+        while True:
+            with self._changed:
+                if self._answers[wanted]:
+                    return self._answers[wanted].popleft()
+                if self._answers[stop]:
+                    return None
+                if self._reading:
+                    self._changed.wait(1.0)
+                    continue
+            self._read_once(wanted)
+
+    def _read_once(self, mine: tuple[str, str] | None) -> None:
+        """Reads until something arrived, as the one reader; returns at once where another thread became it first."""
+        with self._changed:
+            if self._reading:
+                self._changed.wait(1.0)
+                return
+            if mine is not None and self._answers.get(mine):
+                return
+            self._reading = True
+        try:
+            select.select([self._socket], [], [])
+            with self._interrupts.deferred():
+                chunk = self._socket.recv(262_144)
+                if not chunk:
+                    raise LineClosed
+                for header, payload, _ in self._reader.push(chunk):
+                    self._deliver(header, payload)
+        finally:
+            with self._changed:
+                self._reading = False
+                self._changed.notify_all()
+
+    def _deliver(self, header: Header, payload: bytes) -> None:
+        with self._changed:
+            kind = header["type"]
+            waiting = self._answers.get((kind, str(header.get("id"))))
+            if waiting is not None:
+                waiting.append((header, payload))
+            elif kind in ("execute", "load", "inspect"):
+                self._requests.append((header, payload))
+            self._changed.notify_all()
+
+    def _sendall(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                select.select([], [self._socket], [], 1.0)
+            except OSError as error:
+                raise LineClosed from error

@@ -1,0 +1,86 @@
+"""The processes of this sandbox, as its PID 1 sees them: list, end, stop, count their memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+
+def others(spare: frozenset[int]) -> list[int]:
+    """Pids of every process here but this one and `spare`."""
+    me = os.getpid()
+    return [pid for name in os.listdir("/proc") if name.isdigit() and (pid := int(name)) != me and pid not in spare]
+
+
+def end_all(spare: frozenset[int], reaped: dict[int, int], deadline: float = 5.0) -> bool:
+    """
+    Kills every process but this one and `spare` and waits until they are gone; False past `deadline` seconds.
+
+    Repeats, because a process may fork while it is being listed. Exit statuses met on the way go to `reaped`.
+    """
+    until = time.monotonic() + deadline
+    while True:
+        alive = [pid for pid in others(spare) if not _is_zombie(pid)]
+        if not alive:
+            _reap(reaped)
+            return True
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        _reap(reaped)
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.001)
+
+
+def signal_all(number: int) -> None:
+    """Signals every process of this sandbox but this one."""
+    try:
+        os.kill(-1, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def private_bytes() -> int:
+    """Memory of all processes here that no other process shares, in bytes."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for pid in others(frozenset()):
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                fields = file.read().split()
+        except OSError:
+            continue
+        total += (int(fields[1]) - int(fields[2])) * page
+    return total
+
+
+def mounted_bytes(*paths: str) -> int:
+    """What the file systems at `paths` hold, in bytes."""
+    total = 0
+    for path in paths:
+        stats = os.statvfs(path)
+        total += (stats.f_blocks - stats.f_bfree) * stats.f_frsize
+    return total
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def _reap(reaped: dict[int, int]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        reaped[pid] = status

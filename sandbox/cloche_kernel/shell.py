@@ -1,0 +1,154 @@
+"""IPython as Cloche runs it: no history, no prompt, results and errors shown our way. One cell at a time."""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+import logging
+import sys
+from contextlib import nullcontext
+from typing import Any, NoReturn
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.history import HistoryManager
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from cloche_kernel import tracebacks
+from cloche_kernel.display import Display
+
+
+class InputRefused(RuntimeError):
+    """Nobody can type into a cell."""
+
+
+class _Compiler(CachingCompiler):
+    """Names a cell's code after its number, so that tracebacks and stack dumps speak of `cell 12`."""
+
+    cell = 0
+    _codes = 0
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        # Code that a cell compiles besides itself (%run, %timeit) gets a name of its own.
+        self._codes += 1
+        return f"<cell {self.cell}>" if self._codes == 1 else f"<cell {self.cell}, part {self._codes}>"
+
+    def begin(self, cell: int) -> None:
+        self.cell, self._codes = cell, 0
+
+
+class _DisplayHook(DisplayHook):
+    """Shows the value of a cell's last expression."""
+
+    def __call__(self, result: Any = None) -> None:
+        shell = self.shell
+        assert isinstance(shell, Shell)
+        if result is None or shell.quiet:
+            return
+        shell.user_ns["_"] = result
+        self.fill_exec_result(result)
+        if shell.display is not None:
+            shell.display.show(result)
+
+
+class _DisplayPublisher(DisplayPublisher):
+    """Where `display(...)` of IPython ends."""
+
+    def publish(self, data: dict[str, Any], *_: Any, **__: Any) -> None:
+        shell = self.shell
+        if isinstance(shell, Shell) and shell.display is not None:
+            shell.display.publish(data)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """There is nothing to clear: output has gone out already."""
+
+
+class Shell(InteractiveShell):
+    """The session's shell. `display` is set once the kernel has its line to the supervisor."""
+
+    display: Display | None = None
+    quiet = False
+    failure: tracebacks.Failure | None = None
+
+    def _tee(self, channel: str) -> Any:
+        # IPython would keep every printed string for a history that Cloche does not use.
+        return nullcontext()
+
+    def run(self, cell: int, code: str) -> tracebacks.Failure | None:
+        """Runs one cell; what it raised, or None."""
+        self.failure = None
+        self.quiet = False
+        compiler = self.compile
+        assert isinstance(compiler, _Compiler)
+        compiler.begin(cell)
+        stripped = code.rstrip()
+        if stripped.endswith(";") or "#" in stripped.rpartition("\n")[2]:
+            self.quiet = DisplayHook.semicolon_at_end_of_expression(code) if _tokenizes(code) else False
+        self.run_cell(code, store_history=False)
+        return self.failure
+
+    def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
+        kind, value, trace = self._get_exc_info(exc_tuple)
+        self.failure = tracebacks.describe(kind, value, trace)
+
+    def showsyntaxerror(self, *_: Any, **__: Any) -> None:
+        self.failure = tracebacks.describe(*sys.exc_info())
+
+    showindentationerror = showsyntaxerror
+
+    def ask_exit(self) -> None:
+        raise InputRefused("exit() does not end the session; the reset tool starts it over.")
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        if gui:
+            raise InputRefused("There is no screen here; figures are shown as images by themselves.")
+
+
+def build() -> Shell:
+    """The shell, ready to run a cell; made once in the zygote."""
+    HistoryManager.enabled = False
+    config = Config()
+    config.InteractiveShell.cache_size = 0
+    config.InteractiveShell.colors = "NoColor"
+    config.InteractiveShell.xmode = "Plain"
+    config.HistoryManager.enabled = False
+    Shell.compiler_class = _Compiler
+    Shell.displayhook_class = _DisplayHook
+    Shell.display_pub_class = _DisplayPublisher
+    import types
+
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = main
+    shell = Shell.instance(config=config, user_module=main)
+    shell.compile = _Compiler()
+    # A subprocess writes to the cell's own descriptors, so that its output comes in order.
+    shell.system = shell.system_raw
+    builtins.input = _refuse_input
+    getpass.getpass = _refuse_input
+    for name in ("pip", "conda", "mamba", "micromamba", "uv"):
+        shell.register_magic_function(_refuse_install, "line", name)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    shell.run_cell("None", store_history=False)
+    shell.user_ns.pop("_", None)
+    for name in ("_", "__", "___", "exit", "quit", "In", "Out", "open"):
+        shell.user_ns_hidden.setdefault(name, None)
+    return shell
+
+
+def _tokenizes(code: str) -> bool:
+    try:
+        DisplayHook.semicolon_at_end_of_expression(code)
+    except Exception:  # noqa: BLE001 - magics and syntax errors do not tokenize; neither is quiet
+        return False
+    return True
+
+
+def _refuse_input(*_: object, **__: object) -> NoReturn:
+    raise InputRefused("input() cannot be answered: nobody types into a cell. Ask the user, then put the answer in the code.")
+
+
+def _refuse_install(_: str) -> NoReturn:
+    raise InputRefused(tracebacks.HOW_TO_ADD_PACKAGES)

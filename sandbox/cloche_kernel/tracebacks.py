@@ -1,0 +1,130 @@
+"""What a failed cell shows: the user's own frames, the library frame that raised, and a hint where one helps."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+
+HOW_TO_ADD_PACKAGES = (
+    "Packages cannot be installed from inside: the sandbox has no network. Add them on the host: list them in a "
+    "requirements file and run ./setup.sh --packages requirements.txt in Cloche's directory."
+)
+
+_LIMIT = 16_000
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
+
+
+@dataclass
+class Failure:
+    """What a cell raised."""
+
+    name: str
+    text: str
+    interrupted: bool
+
+
+def describe(kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> Failure:
+    """Never raises, whatever the exception's own methods do."""
+    if kind is None or value is None:
+        return Failure("Exception", "The cell failed.", False)
+    if kind is KeyboardInterrupt:
+        return Failure("KeyboardInterrupt", _where(trace), True)
+    try:
+        text = _render(kind, value, trace)
+    except BaseException as error:  # noqa: BLE001 - a hostile __str__ must not cost the answer
+        text = f"{kind.__name__} (its own message could not be shown: {type(error).__name__})"
+    return Failure(kind.__name__, _shorten(text), False)
+
+
+def _render(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> str:
+    described = traceback.TracebackException(kind, value, trace, compact=True)
+    _trim(described, set())
+    text = "".join(described.format(chain=True))
+    text = _ESCAPES.sub("", text).rstrip()
+    if isinstance(value, ModuleNotFoundError) and value.name and _is_absent(value.name):
+        text += f"\n{value.name.partition('.')[0]} is not in this sandbox. {HOW_TO_ADD_PACKAGES}"
+    if isinstance(value, MemoryError):
+        text += "\nThe session's memory limit is reached. Free variables with del, work in pieces, or raise `memory` in the configuration."
+    return text
+
+
+def _is_absent(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top == name and top not in sys.modules
+
+
+class _Trimmed(traceback.StackSummary):
+    """Frames of the user, and of the library only the one that raised."""
+
+    def format(self, **_: object) -> list[str]:
+        kept = [index for index, frame in enumerate(self) if _is_users(frame.filename)]
+        if self and len(self) - 1 not in kept:
+            kept.append(len(self) - 1)
+        lines: list[str] = []
+        next_index = kept[0] if kept and _is_users(self[kept[0]].filename) else 0
+        for index in _collapse(kept, self):
+            if index is None:
+                lines.append("  … the same frames again and again …\n")
+                continue
+            if index > next_index:
+                lines.append(f"  … {index - next_index} frames of libraries …\n")
+            next_index = index + 1
+            lines.append(self._line(self[index]))
+        return lines
+
+    def _line(self, frame: traceback.FrameSummary) -> str:
+        plain = traceback.StackSummary.from_list([frame])
+        text = "".join(plain.format())
+        return text.replace(f'File "{frame.filename}"', _place(frame.filename), 1)
+
+
+def _collapse(kept: list[int], frames: traceback.StackSummary) -> list[int | None]:
+    """Deep recursion is shown by its first and last frames."""
+    if len(kept) <= 24:
+        return list(kept)
+    return [*kept[:8], None, *kept[-8:]]
+
+
+def _trim(described: traceback.TracebackException, seen: set[int]) -> None:
+    if id(described) in seen:
+        return
+    seen.add(id(described))
+    described.stack = _Trimmed(described.stack)
+    for linked in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
+        if linked is not None:
+            _trim(linked, seen)
+    if described.filename and described.filename.startswith("<cell"):
+        described.filename = described.filename[1:-1]
+
+
+def _is_users(filename: str) -> bool:
+    return filename.startswith("<cell") or filename.startswith(("/workspace/", "/tmp/", "/scratch/"))
+
+
+def _place(filename: str) -> str:
+    if filename.startswith("<cell"):
+        return filename[1:-1]
+    for top in sys.path:
+        if top and filename.startswith(top + os.sep):
+            return f'File "{filename[len(top) + 1 :]}"'
+    return f'File "{filename}"'
+
+
+def _where(trace: TracebackType | None) -> str:
+    """The user's innermost line, for an interrupted cell."""
+    frames = [frame for frame in traceback.extract_tb(trace) if _is_users(frame.filename)]
+    if not frames:
+        return "Interrupted."
+    frame = frames[-1]
+    return f"Interrupted at {_place(frame.filename)}, line {frame.lineno}: {frame.line}"
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _LIMIT:
+        return text
+    half = _LIMIT // 2
+    return f"{text[:half]}\n… {len(text) - _LIMIT} characters left out …\n{text[-half:]}"
