@@ -1,0 +1,103 @@
+// Opens a project's database file: makes it, checks that it is ours and of our format, sets a damaged one aside.
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs";
+import { dirname, join } from "node:path";
+import Database from "better-sqlite3";
+import { ClocheError } from "../shared/errors.ts";
+import { type FileLock, takeLock } from "./file-lock.ts";
+import { storeError } from "./store-errors.ts";
+
+/** "CLOC": tells our files from other SQLite databases. */
+const APPLICATION_ID = 0x434c4f43;
+const FORMAT = 1;
+/** Longest wait for another server's transaction, in `milliseconds`; each lasts well under one. */
+const BUSY_TIMEOUT = 5_000;
+/** The log file is cut back to this size, in `bytes`, so that one large output does not keep its space. */
+const WAL_SIZE_LIMIT = 16_777_216;
+
+export interface OpenedDatabase {
+  database: Database.Database;
+  /** a sentence for the person where the file that was there could not be used */
+  notice?: string;
+}
+
+/**
+ * Opens the database at `path`, whose directory exists. Throws `store.newer`, `store.readonly`, `store.full` or
+ * `store.busy`; a file that is damaged or not ours is renamed and replaced.
+ */
+export function openDatabase(path: string): OpenedDatabase {
+  using _lock = lockOpening(path);
+  try {
+    return { database: openFile(path) };
+  } catch (cause) {
+    const failure = storeError(cause, path);
+    if (failure.code !== "store.damaged") throw failure;
+    const aside = setAside(path);
+    return {
+      database: openFile(path),
+      notice:
+        `The record of this project's sessions was damaged (${failure.message}). It was set aside as ${aside} and a ` +
+        "new one was started: earlier sessions, cells and outputs are not in it.",
+    };
+  }
+}
+
+/** Servers and `cloche forget` open or remove a record one at a time. */
+export function lockOpening(path: string): FileLock {
+  const lock = takeLock(join(dirname(path), "open.lock"), BUSY_TIMEOUT);
+  if (lock) return lock;
+  throw new ClocheError("store.busy", { message: `another server has been opening ${path} for too long` });
+}
+
+function openFile(path: string): Database.Database {
+  if (existsSync(path)) chmodSync(path, 0o600);
+  else closeSync(openSync(path, "wx", 0o600));
+  const database = new Database(path, { timeout: BUSY_TIMEOUT });
+  try {
+    database.pragma("journal_mode = WAL");
+    database.pragma("synchronous = NORMAL");
+    database.pragma("foreign_keys = ON");
+    database.pragma(`journal_size_limit = ${WAL_SIZE_LIMIT}`);
+    checkFormat(database, path);
+    return database;
+  } catch (failure) {
+    database.close();
+    throw failure;
+  }
+}
+
+function checkFormat(database: Database.Database, path: string): void {
+  const schema = readFileSync(join(import.meta.dirname, "schema.sql"), "utf8");
+  const tables = tableNames(database);
+  const applicationId = database.pragma("application_id", { simple: true });
+  const format = database.pragma("user_version", { simple: true }) as number;
+  if (tables.length === 0 && applicationId === 0 && format === 0) {
+    database.transaction(() => {
+      database.exec(schema);
+      database.pragma(`application_id = ${APPLICATION_ID}`);
+      database.pragma(`user_version = ${FORMAT}`);
+    })();
+    return;
+  }
+  const damaged = (message: string) => new ClocheError("store.damaged", { message });
+  if (applicationId !== APPLICATION_ID) throw damaged(`${path} is another program's database`);
+  if (format > FORMAT)
+    throw new ClocheError("store.newer", {
+      message: `${path} was written by a newer Cloche (format ${format}; this one knows ${FORMAT})`,
+    });
+  const missing = [...schema.matchAll(/^CREATE TABLE (\w+)/gm)]
+    .map(([, name]) => name!)
+    .filter((name) => !tables.includes(name));
+  if (missing.length > 0) throw damaged(`${path} lacks ${missing.join(", ")}`);
+}
+
+function tableNames(database: Database.Database): string[] {
+  return database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[];
+}
+
+/** Renames the database and its companions; returns the new path. */
+function setAside(path: string): string {
+  const stamp = new Date().toISOString().replace(/[:.]/g, "-");
+  for (const suffix of ["-wal", "-shm", ""])
+    if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.damaged-${stamp}${suffix}`);
+  return `${path}.damaged-${stamp}`;
+}

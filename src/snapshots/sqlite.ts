@@ -1,0 +1,272 @@
+// The project's record in SQLite: sessions and who holds them, cells, outputs, images.
+import { randomBytes } from "node:crypto";
+import type Database from "better-sqlite3";
+import { ClocheError } from "../shared/errors.ts";
+import { openDatabase } from "./database.ts";
+import type { Owners } from "./lease.ts";
+import type { CellImage, CellKind, CellRecord, CellStatus, Claim, SessionRecord, Store } from "./store.ts";
+import { storeError } from "./store-errors.ts";
+
+const MAX_NAME = 40;
+
+const CELL = `
+  SELECT cell.session, cell.cell, kind, code, status, started_at AS startedAt, duration,
+         coalesce(output.text, '') AS output, coalesce(output.dropped, 0) AS dropped
+  FROM cell LEFT JOIN output ON output.session = cell.session AND output.cell = cell.cell
+`;
+
+interface SessionRow extends Omit<SessionRecord, "hadState"> {
+  hadState: number;
+}
+const SESSION = `
+  SELECT id, name, next_cell AS nextCell, holder, created_at AS createdAt, last_used_at AS lastUsedAt,
+         had_state AS hadState
+  FROM session
+`;
+
+export class SqliteStore implements Store {
+  readonly path: string;
+  /** A sentence for the first answer, where the earlier record could not be used. */
+  readonly notice: string | undefined;
+  readonly #database: Database.Database;
+  readonly #owners: Owners;
+  readonly #statements = new Map<string, Database.Statement>();
+
+  /**
+   * Opens the record at `path`, whose directory exists. A server passes its lease's `token`, so that
+   * `cloche forget` sees it. Throws `store.newer`, `store.readonly`, `store.full` or `store.busy`.
+   */
+  constructor(path: string, owners: Owners, token?: string) {
+    const { database, notice } = openDatabase(path);
+    this.path = path;
+    this.notice = notice;
+    this.#database = database;
+    this.#owners = owners;
+    if (token !== undefined) this.#register(token);
+  }
+
+  claim(name: string, holder: string): Claim {
+    return this.#write(() => {
+      const again = this.#get<SessionRow>(
+        `${SESSION} WHERE holder = ? AND id = (SELECT session FROM claim WHERE holder = ? AND asked = ?)`,
+        holder,
+        holder,
+        name,
+      );
+      if (again) return { session: toSession(again), displaced: again.name !== name, inherited: false };
+      for (let number = 1; ; number += 1) {
+        const candidate = numbered(name, number);
+        const found = this.#get<SessionRow>(`${SESSION} WHERE name = ?`, candidate);
+        const previous = found?.holder ?? null;
+        if (previous !== null && previous !== holder && this.#owners.isAlive(previous)) continue;
+        const id = found?.id ?? this.#create(candidate);
+        this.#run("DELETE FROM claim WHERE session = ? AND holder <> ?", id, holder);
+        this.#run("INSERT OR REPLACE INTO claim (holder, asked, session) VALUES (?, ?, ?)", holder, name, id);
+        this.#run("UPDATE session SET holder = ?, last_used_at = ? WHERE id = ?", holder, Date.now(), id);
+        return {
+          session: toSession(this.#get<SessionRow>(`${SESSION} WHERE id = ?`, id)!),
+          displaced: candidate !== name,
+          inherited: previous !== null && previous !== holder,
+        };
+      }
+    });
+  }
+
+  release(session: string, holder: string): void {
+    this.#write(() => {
+      this.#run("DELETE FROM claim WHERE session = ? AND holder = ?", session, holder);
+      this.#run("UPDATE session SET holder = NULL WHERE id = ? AND holder = ?", session, holder);
+    });
+  }
+
+  sessions(): SessionRecord[] {
+    return this.#read(() =>
+      this.#all<SessionRow>(`${SESSION} ORDER BY last_used_at DESC, name`).map(toSession),
+    );
+  }
+
+  isAlive(holder: string): boolean {
+    return this.#owners.isAlive(holder);
+  }
+
+  /** Tokens of the living servers that have this record open. */
+  servers(): string[] {
+    return this.#read(() => this.#all<{ token: string }>("SELECT token FROM server ORDER BY started_at"))
+      .map(({ token }) => token)
+      .filter((token) => this.#owners.isAlive(token));
+  }
+
+  beginCell(session: string, kind: CellKind, code: string): number {
+    return this.#write(() => {
+      const now = Date.now();
+      const next = this.#get<{ next: number }>(
+        `UPDATE session SET next_cell = next_cell + 1, had_state = 1, last_used_at = ? WHERE id = ?
+         RETURNING next_cell AS next`,
+        now,
+        session,
+      );
+      if (!next)
+        throw new ClocheError("store.damaged", {
+          message: `the record of this session is gone from ${this.path}`,
+          hint: "Restart the client, so that the server opens the project afresh.",
+        });
+      const cell = next.next - 1;
+      this.#run(
+        "INSERT INTO cell (session, cell, kind, code, status, started_at) VALUES (?, ?, ?, ?, 'running', ?)",
+        session,
+        cell,
+        kind,
+        code,
+        now,
+      );
+      return cell;
+    });
+  }
+
+  saveOutput(session: string, cell: number, output: string, dropped: number): void {
+    this.#write(() =>
+      this.#run(
+        "INSERT OR REPLACE INTO output (session, cell, text, dropped) VALUES (?, ?, ?, ?)",
+        session,
+        cell,
+        output,
+        dropped,
+      ),
+    );
+  }
+
+  saveImage(session: string, cell: number, { mime, data }: CellImage): void {
+    this.#write(() =>
+      this.#run(
+        "INSERT INTO image (session, cell, mime, data) VALUES (?, ?, ?, ?)",
+        session,
+        cell,
+        mime,
+        data,
+      ),
+    );
+  }
+
+  endCell(session: string, cell: number, status: CellStatus, duration: number): void {
+    this.#write(() => {
+      this.#run(
+        "UPDATE cell SET status = ?, duration = ? WHERE session = ? AND cell = ?",
+        status,
+        duration,
+        session,
+        cell,
+      );
+      this.#run("UPDATE session SET last_used_at = ? WHERE id = ?", Date.now(), session);
+    });
+  }
+
+  cell(session: string, cell: number): CellRecord | undefined {
+    return this.#read(() =>
+      this.#get<CellRecord>(`${CELL} WHERE cell.session = ? AND cell.cell = ?`, session, cell),
+    );
+  }
+
+  lastCell(session: string): number {
+    const found = this.#read(() =>
+      this.#get<{ last: number }>("SELECT next_cell - 1 AS last FROM session WHERE id = ?", session),
+    );
+    return found?.last ?? 0;
+  }
+
+  images(session: string, cell: number): CellImage[] {
+    return this.#read(() =>
+      this.#all<CellImage>(
+        "SELECT mime, data FROM image WHERE session = ? AND cell = ? ORDER BY id",
+        session,
+        cell,
+      ),
+    );
+  }
+
+  markEmpty(session: string): CellRecord[] {
+    return this.#write(() => {
+      const lost = this.#all<CellRecord>(
+        `${CELL} WHERE cell.session = ? AND status = 'running' ORDER BY cell.cell`,
+        session,
+      );
+      this.#run("UPDATE cell SET status = 'lost' WHERE session = ? AND status = 'running'", session);
+      this.#run("UPDATE session SET had_state = 0 WHERE id = ?", session);
+      return lost.map((cell) => ({ ...cell, status: "lost" as const }));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#database.close();
+  }
+
+  #register(token: string): void {
+    this.#write(() => {
+      const tokens = this.#all<{ token: string }>("SELECT token FROM server");
+      for (const { token: other } of tokens)
+        if (!this.#owners.isAlive(other)) this.#run("DELETE FROM server WHERE token = ?", other);
+      this.#run("INSERT OR IGNORE INTO server (token, started_at) VALUES (?, ?)", token, Date.now());
+    });
+  }
+
+  #create(name: string): string {
+    const id = randomBytes(8).toString("hex");
+    const now = Date.now();
+    this.#run(
+      "INSERT INTO session (id, name, created_at, last_used_at) VALUES (?, ?, ?, ?)",
+      id,
+      name,
+      now,
+      now,
+    );
+    return id;
+  }
+
+  /** One transaction that takes the write lock first, so that what it reads stays true until it commits. */
+  #write<T>(work: () => T): T {
+    try {
+      return this.#database.transaction(work).immediate();
+    } catch (cause) {
+      throw storeError(cause, this.path);
+    }
+  }
+
+  #read<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      throw storeError(cause, this.path);
+    }
+  }
+
+  #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
+    return this.#statement(sql).get(...values) as Row | undefined;
+  }
+
+  #all<Row>(sql: string, ...values: unknown[]): Row[] {
+    return this.#statement(sql).all(...values) as Row[];
+  }
+
+  #run(sql: string, ...values: unknown[]): void {
+    this.#statement(sql).run(...values);
+  }
+
+  #statement(sql: string): Database.Statement {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+function toSession(row: SessionRow): SessionRecord {
+  return { ...row, hadState: row.hadState === 1 };
+}
+
+/** `main`, `main-2`, `main-3`…, never longer than a name may be. */
+function numbered(name: string, number: number): string {
+  if (number === 1) return name;
+  const suffix = `-${number}`;
+  return name.slice(0, MAX_NAME - suffix.length) + suffix;
+}
