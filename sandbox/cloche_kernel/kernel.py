@@ -14,11 +14,13 @@ import sys
 import warnings
 from typing import Any
 
+import threadpoolctl
+
 from cloche_kernel import display as rendering
-from cloche_kernel import figures, hostcalls, processes, tracebacks
+from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.display import Display
 from cloche_kernel.interrupts import Interrupts
-from cloche_kernel.line import Line, LineClosed, Message
+from cloche_kernel.line import Line, LineClosed
 from cloche_kernel.memory import SessionMemory
 from cloche_kernel.shell import Shell, build
 from cloche_kernel.variables import Variables
@@ -186,12 +188,7 @@ def _settle(cpus: int) -> None:
     os.environ.pop("PYTHONIOENCODING", None)
     sys.path.insert(0, "")
     warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")
-    try:
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(cpus)
-    except ImportError:
-        pass
+    threadpoolctl.threadpool_limits(cpus)
 
 
 def _write(path: str, text: str) -> None:
@@ -200,6 +197,3 @@ def _write(path: str, text: str) -> None:
             file.write(text)
     except OSError:
         pass
-
-
-__all__ = ["Kernel", "Message", "become", "prepare", "processes"]

@@ -6,6 +6,8 @@ import builtins
 import getpass
 import logging
 import sys
+import types
+import warnings
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -117,8 +119,6 @@ def build() -> Shell:
     Shell.compiler_class = _Compiler
     Shell.displayhook_class = _DisplayHook
     Shell.display_pub_class = _DisplayPublisher
-    import types
-
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
@@ -130,6 +130,7 @@ def build() -> Shell:
     getpass.getpass = _refuse_input
     for name in ("pip", "conda", "mamba", "micromamba", "uv"):
         shell.register_magic_function(_refuse_install, "line", name)
+    warnings.filterwarnings("ignore", message="To exit: use")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     shell.run_cell("None", store_history=False)
     shell.user_ns.pop("_", None)

@@ -15,6 +15,7 @@ HOW_TO_ADD_PACKAGES = (
 )
 
 _LIMIT = 16_000
+_CELL_FILE = re.compile(r'File "<?(cell \d+(?:, part \d+)?)>?"')
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 
 
@@ -33,6 +34,8 @@ def describe(kind: type[BaseException] | None, value: BaseException | None, trac
         return Failure("Exception", "The cell failed.", False)
     if kind is KeyboardInterrupt:
         return Failure("KeyboardInterrupt", _where(trace), True)
+    if kind is SystemExit:
+        return Failure("SystemExit", f"SystemExit: {value}. The session goes on; the reset tool starts it over.", False)
     try:
         text = _render(kind, value, trace)
     except BaseException as error:  # noqa: BLE001 - a hostile __str__ must not cost the answer
@@ -45,6 +48,7 @@ def _render(kind: type[BaseException], value: BaseException, trace: TracebackTyp
     _trim(described, set())
     text = "".join(described.format(chain=True))
     text = _ESCAPES.sub("", text).rstrip()
+    text = _CELL_FILE.sub(r"\1", text)
     if isinstance(value, ModuleNotFoundError) and value.name and _is_absent(value.name):
         text += f"\n{value.name.partition('.')[0]} is not in this sandbox. {HOW_TO_ADD_PACKAGES}"
     if isinstance(value, MemoryError):
@@ -94,11 +98,11 @@ def _trim(described: traceback.TracebackException, seen: set[int]) -> None:
         return
     seen.add(id(described))
     described.stack = _Trimmed(described.stack)
+    if isinstance(getattr(described, "text", None), str) and not any(_is_users(f.filename) for f in described.stack):
+        described.stack = None  # type: ignore[assignment] # code that does not compile has no frames of its own
     for linked in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):
         if linked is not None:
             _trim(linked, seen)
-    if described.filename and described.filename.startswith("<cell"):
-        described.filename = described.filename[1:-1]
 
 
 def _is_users(filename: str) -> bool:

@@ -1,0 +1,224 @@
+// From a sandbox to a kernel that can be asked: staging, start, boot, hello, probe, ready. All or nothing.
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import type { Limits, RunningSandbox, Sandbox, SandboxExit } from "../sandboxes/sandbox.ts";
+import { withDeadline } from "../shared/async.ts";
+import { asClocheError, ClocheError } from "../shared/errors.ts";
+import { type ChannelHandlers, KernelChannel, nonce } from "./channel.ts";
+import { violation } from "./framing.ts";
+import { PROTOCOL_VERSION, probeReport } from "./messages.ts";
+import { type Received, streamTransport, type Transport } from "./transport.ts";
+
+/** Directories of one sandbox on the host, made and removed by their owner. */
+export interface Staging {
+  /** mounted read-only at /cloche; holds `data/` */
+  path: string;
+  /** mounted writable at /scratch */
+  scratch: string;
+  /** Empties `data/`, for a reset. */
+  clearData(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export interface LaunchOptions {
+  sandbox: Sandbox;
+  createStaging(): Promise<Staging>;
+  limits: Limits;
+  /** token of the server, for the reaper */
+  owner: string;
+  /** a file that exists on the host and must not be visible inside */
+  hostFile: string;
+  signal?: AbortSignal;
+}
+
+/** A kernel that is ready, with everything it stands on. Its owner must `end` it. */
+export interface Kernel {
+  readonly channel: KernelChannel;
+  readonly sandbox: RunningSandbox;
+  readonly staging: Staging;
+  /** version of Python inside */
+  readonly python: string;
+  readonly exited: Promise<SandboxExit>;
+  /** Puts the session's handlers in place; until then calls are refused and deaths are forgotten. */
+  adopt(handlers: ChannelHandlers): void;
+  /** Ends the sandbox and removes its directories. Idempotent. */
+  end(reason: ClocheError): Promise<void>;
+}
+
+/** A first start on a slow disk imports for long; later ones take a second. */
+const START_DEADLINE_MS = 45_000;
+const HELLO_DEADLINE_MS = 15_000;
+/** The supervisor gives up after a minute without a word. */
+const PING_EVERY_MS = 15_000;
+
+/** Starts a sandbox and waits for its kernel. Throws `sandbox.*`; leaves nothing behind when it throws. */
+export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
+  const staging = await options.createStaging();
+  let sandbox: RunningSandbox | undefined;
+  let listener: SocketListener | undefined;
+  try {
+    listener = await listen(join(staging.path, "s"));
+    sandbox = await options.sandbox.start({
+      limits: options.limits,
+      staging: staging.path,
+      scratch: staging.scratch,
+      owner: options.owner,
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
+    const kernel = await withDeadline(
+      handshake(sandbox, staging, listener, options),
+      START_DEADLINE_MS,
+      "starting the sandbox",
+    );
+    return kernel;
+  } catch (error) {
+    const complaint = sandbox?.diagnostics().trim();
+    await sandbox?.kill().catch(() => {});
+    await staging.remove().catch(() => {});
+    const failure = asClocheError(error);
+    if (failure.code !== "sandbox.lost" && failure.code !== "internal" && failure.code !== "timeout")
+      throw failure;
+    throw new ClocheError("sandbox.start_failed", {
+      message: `the sandbox did not start: ${complaint ? complaint.slice(-500) : failure.message}`,
+      cause: error,
+    });
+  } finally {
+    listener?.close();
+  }
+}
+
+async function handshake(
+  sandbox: RunningSandbox,
+  staging: Staging,
+  listener: SocketListener,
+  options: LaunchOptions,
+): Promise<Kernel> {
+  const secret = nonce();
+  const stdio = streamTransport(sandbox.stdio);
+  stdio.send({
+    type: "boot",
+    version: PROTOCOL_VERSION,
+    nonce: secret,
+    carrier: sandbox.socketPath ?? "stdio",
+    cpus: Math.max(1, Math.floor(options.limits.cpus)),
+    memory: options.limits.memory,
+    watchdog: sandbox.memoryEnforcedBy === "watchdog",
+    hostFile: options.hostFile,
+  });
+  const gone = sandbox.exited.then((exit) => {
+    throw new ClocheError("sandbox.lost", { message: `the sandbox ended at once: ${exit.reason}` });
+  });
+  gone.catch(() => {});
+  const overSocket = sandbox.socketPath
+    ? listener.connected.then(async (socket) => {
+        const transport = streamTransport(socket);
+        return { transport, first: await transport.receive() };
+      })
+    : new Promise<never>(() => {});
+  const overStdio = stdio.receive().then((first) => ({ transport: stdio, first }));
+  const { transport, first } = await Promise.race([
+    gone,
+    withDeadline(Promise.race([overSocket, overStdio]), HELLO_DEADLINE_MS, "the sandbox's first word"),
+  ]);
+  checkHello(first, secret);
+
+  const ready = Promise.withResolvers<string>();
+  let handlers: ChannelHandlers | undefined;
+  const channel = new KernelChannel(untilReady(transport, ready.resolve), {
+    call: (call) =>
+      handlers?.call(call) ??
+      Promise.resolve({ ok: false, code: "hostcall.refused", message: "No session yet." }),
+    died: (reason) => handlers?.died(reason),
+    closed: (reason) => {
+      ready.reject(reason);
+      handlers?.closed(reason);
+    },
+  });
+  ready.promise.catch(() => {});
+  const python = await Promise.race([gone, ready.promise]);
+  const pings = setInterval(() => channel.ping(), PING_EVERY_MS);
+  pings.unref();
+
+  let ending: Promise<void> | undefined;
+  const end = (reason: ClocheError) => {
+    ending ??= (async () => {
+      clearInterval(pings);
+      channel.close(reason);
+      stdio.abort();
+      await sandbox.kill();
+      await staging.remove();
+    })();
+    return ending;
+  };
+  void sandbox.exited.then((exit) => {
+    channel.close(new ClocheError("sandbox.lost", { message: `the sandbox ended: ${exit.reason}` }));
+  });
+  return {
+    channel,
+    sandbox,
+    staging,
+    python,
+    exited: sandbox.exited,
+    adopt: (given) => {
+      handlers = given;
+    },
+    end,
+  };
+}
+
+/** Passes everything on, and tells of the first `ready`, which the channel takes for an answer to nobody. */
+function untilReady(transport: Transport, resolve: (python: string) => void): Transport {
+  let seen = false;
+  return {
+    send: (header, payload) => transport.send(header, payload),
+    abort: () => transport.abort(),
+    async receive() {
+      const next = await transport.receive();
+      if (!seen && next?.message.type === "ready") {
+        seen = true;
+        resolve(next.message.python);
+      }
+      return next;
+    },
+  };
+}
+
+function checkHello(first: Received | undefined, secret: string): void {
+  if (!first) throw new ClocheError("sandbox.lost", { message: "the sandbox ended before its first word" });
+  const { message, payload } = first;
+  if (message.type !== "hello" || message.nonce !== secret) throw violation("no hello, or a false one");
+  if (message.version !== PROTOCOL_VERSION)
+    throw new ClocheError("sandbox.start_failed", {
+      message: `the sandbox speaks protocol ${message.version}, this server ${PROTOCOL_VERSION}`,
+      hint: "Run ./setup.sh again: the sandbox was made by another version of Cloche.",
+    });
+  const report = probeReport.safeParse(JSON.parse(payload.toString("utf8")));
+  if (!report.success) throw violation("a probe report that is not one");
+  if (report.data.escapes.length > 0)
+    throw new ClocheError("sandbox.unsealed", {
+      message: `the sandbox is not sealed, so Cloche does not use it: ${report.data.escapes.join("; ")}`,
+      data: { escapes: report.data.escapes },
+    });
+}
+
+interface SocketListener {
+  connected: Promise<Socket>;
+  close(): void;
+}
+
+/** Listens for the one connection of the supervisor; after it, or on `close`, the socket file is gone. */
+async function listen(path: string): Promise<SocketListener> {
+  const connected = Promise.withResolvers<Socket>();
+  connected.promise.catch(() => {});
+  const server: Server = createServer((socket: Socket & Duplex) => {
+    server.close();
+    connected.resolve(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ path, readableAll: true, writableAll: true }, resolve);
+  });
+  server.unref();
+  return { connected: connected.promise, close: () => server.close() };
+}

@@ -1,0 +1,148 @@
+// From what a handler says to what the model reads: text within its limit, images in place, a status line at the end.
+import type { CellView } from "../session/cell.ts";
+import type { ClocheError } from "../shared/errors.ts";
+
+export type ContentBlock = { type: "text"; text: string } | { type: "image"; data: string; mimeType: string };
+
+export interface RenderedResult {
+  content: ContentBlock[];
+  isError?: true;
+  [key: string]: unknown;
+}
+
+/** Characters of output in one answer: the default, and the most a client passes on whole. */
+export const DEFAULT_CHARS = 20_000;
+export const MAX_CHARS = 45_000;
+/** Characters of notes and errors beside it. */
+const ASIDE_CHARS = 4_000;
+
+export interface CellShown {
+  view: CellView;
+  /** characters of output to skip: a page instead of head and tail */
+  offset?: number | undefined;
+  maxChars: number;
+}
+
+/** What a handler fills in; one place turns it into blocks. */
+export class Response {
+  private readonly before: string[] = [];
+  private cell: CellShown | undefined;
+  private body = "";
+  private failure: ClocheError | undefined;
+
+  /** A sentence ahead of everything else. */
+  note(sentence: string): void {
+    this.before.push(sentence);
+  }
+
+  text(text: string): void {
+    this.body = text;
+  }
+
+  showCell(shown: CellShown): void {
+    this.cell = shown;
+  }
+
+  fail(error: ClocheError): void {
+    this.failure = error;
+  }
+
+  render(): RenderedResult {
+    const notes: ContentBlock[] =
+      this.before.length > 0 ? [{ type: "text", text: this.before.join("\n").slice(0, ASIDE_CHARS) }] : [];
+    if (this.failure)
+      return { content: [...notes, { type: "text", text: this.failure.sentence }], isError: true };
+    if (this.cell) {
+      const content = [...notes, ...renderCell(this.cell)];
+      return this.cell.view.refused ? { content, isError: true } : { content };
+    }
+    return { content: [...notes, { type: "text", text: this.body || "(nothing)" }] };
+  }
+}
+
+function renderCell({ view, offset, maxChars }: CellShown): ContentBlock[] {
+  const error = view.error ?? "";
+  const room = Math.max(1_000, maxChars - Math.min(error.length, maxChars / 2));
+  const blocks: ContentBlock[] = [];
+  let next = 0;
+  for (const part of window(view.text, offset, room, view.cell)) {
+    if (part.gap) {
+      blocks.push({ type: "text", text: part.gap });
+      continue;
+    }
+    let from = part.from;
+    for (; next < view.images.length && view.images[next]!.at <= part.to; next++) {
+      const image = view.images[next]!;
+      pushText(blocks, view.text.slice(from, Math.max(from, image.at)));
+      from = Math.max(from, image.at);
+      blocks.push({ type: "image", data: image.data.toString("base64"), mimeType: image.mime });
+    }
+    pushText(blocks, view.text.slice(from, part.to));
+  }
+  if (error)
+    pushText(blocks, error.length > maxChars / 2 ? `${error.slice(0, maxChars / 2)}\n… cut …` : error);
+  blocks.push({ type: "text", text: statusLine(view) });
+  return blocks;
+}
+
+/** The parts of the text to show: a page from `offset`, or head and tail around what is left out. */
+function window(text: string, offset: number | undefined, room: number, cell: number) {
+  const whole = { from: 0, to: text.length, gap: "" };
+  if (offset === undefined) {
+    if (text.length <= room) return [whole];
+    const head = Math.floor(room * 0.6);
+    const tail = room - head;
+    const left = text.length - room;
+    return [
+      { from: 0, to: head, gap: "" },
+      {
+        from: 0,
+        to: 0,
+        gap: `… ${count(left)} characters left out: exec {cell: ${cell}, offset: ${head}} …`,
+      },
+      { from: text.length - tail, to: text.length, gap: "" },
+    ];
+  }
+  const to = Math.min(text.length, offset + room);
+  const left = text.length - to;
+  const parts = [{ from: Math.min(offset, text.length), to, gap: "" }];
+  if (left > 0)
+    parts.push({
+      from: 0,
+      to: 0,
+      gap: `… ${count(left)} more characters: exec {cell: ${cell}, offset: ${to}}`,
+    });
+  else if (offset > text.length)
+    parts.push({ from: 0, to: 0, gap: `The output has only ${count(text.length)} characters.` });
+  return parts;
+}
+
+function statusLine(view: CellView): string {
+  const facts: string[] = [view.status];
+  if (!view.text && view.images.length === 0 && !view.error && view.status !== "running")
+    facts.push("no output");
+  facts.push(duration(view.duration));
+  if (view.imagesLeftOut > 0) facts.push(`${view.imagesLeftOut} more images not shown`);
+  let line = `[cell ${view.cell}: ${facts.join(", ")}]`;
+  if (view.status === "running") {
+    const where = view.line ? ` It is at ${view.line}.` : "";
+    line += `${where} Follow it with exec {cell: ${view.cell}}, stop it with exec {cell: ${view.cell}, stop: true}.`;
+  }
+  return line;
+}
+
+function pushText(blocks: ContentBlock[], text: string): void {
+  const trimmed = text.replace(/^\n+|\n+$/g, "");
+  if (trimmed) blocks.push({ type: "text", text: trimmed });
+}
+
+function duration(ms: number): string {
+  if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  return ms < 120_000
+    ? `${(ms / 1_000).toFixed(1)} s`
+    : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en-US");
+}

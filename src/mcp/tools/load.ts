@@ -1,0 +1,44 @@
+// load: host data into the session, without its content passing through the conversation.
+import { z } from "zod";
+import { ClocheError } from "../../shared/errors.ts";
+import { DEFAULT_CHARS } from "../render.ts";
+import { defineTool } from "../tool.ts";
+import { sessionArgument } from "./session-argument.ts";
+
+const WAIT_MS = 45_000;
+const MAX_TEXT = 5_000_000;
+
+export const load = defineTool({
+  name: "load",
+  title: "Load files",
+  searchHint: "open csv, parquet, excel, json, pdf, sqlite, read large file, import data",
+  description: `Brings files of any size from the project into the session as a variable, and answers with a profile (rows, columns, types, nulls, ranges, samples) instead of the content. Tables become a DataFrame (or, when too large for memory, a DuckDB relation to query), text a str, databases, archives and directories a mapping. A long load goes on as a cell: follow it with exec {cell}.`,
+  annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: true, openWorldHint: false },
+  schema: z.strictObject({
+    path: z
+      .string()
+      .min(1)
+      .max(4_096)
+      .optional()
+      .describe("File, directory or glob, relative to the project"),
+    paths: z.array(z.string().min(1).max(4_096)).min(1).max(1_000).optional(),
+    text: z.string().max(MAX_TEXT).optional().describe("Text itself, in place of a file"),
+    name: z.string().max(100).optional().describe("Variable to bind; by default made from the file name"),
+    format: z.string().max(40).optional().describe("csv, json, xlsx, text…; by default detected"),
+    session: sessionArgument,
+  }),
+  async handle({ session: wanted, ...request }, { sessions, planLoad, signal, progress }, response) {
+    const given = [request.path, request.paths, request.text].filter((source) => source !== undefined).length;
+    if (given !== 1)
+      throw new ClocheError("input.invalid", { message: "load takes exactly one of path, paths and text" });
+    const plan = await planLoad(request);
+    const session = sessions.find(wanted);
+    const view = await session.load(plan.description, plan.stage, {
+      waitMs: WAIT_MS,
+      signal,
+      ...(progress ? { onProgress: progress } : {}),
+    });
+    for (const note of session.takeNotes()) response.note(note);
+    response.showCell({ view, maxChars: DEFAULT_CHARS });
+  },
+});

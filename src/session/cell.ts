@@ -1,0 +1,129 @@
+// One cell from its start to its end: its output, how it is going, how it can be ended.
+import type { CellListener, CellOutcome, RunningCell } from "../kernel/channel.ts";
+import { type Deferred, deferred } from "../shared/async.ts";
+import { asClocheError, type ClocheError } from "../shared/errors.ts";
+import type { CellKind, CellStatus } from "../snapshots/store.ts";
+import { OutputLog, type PlacedImage } from "./output-log.ts";
+
+/** A cell as a caller sees it, running or ended. */
+export interface CellView {
+  cell: number;
+  kind: CellKind;
+  status: CellStatus;
+  /** clean output so far, with the gap marked */
+  text: string;
+  images: PlacedImage[];
+  /** images beyond the first five, which were not sent */
+  imagesLeftOut: number;
+  /** text of what the cell raised, or of why it was lost */
+  error: string | undefined;
+  /** `milliseconds` it has run */
+  duration: number;
+  /** where it is, for one that still runs */
+  line?: string;
+  /** input that Cloche refused, for a load */
+  refused?: ClocheError;
+}
+
+/** What a cell does: given how to listen, it starts and says how it ends. */
+export type CellWork = (cell: Cell) => Promise<CellOutcome>;
+
+export class Cell {
+  readonly number: number;
+  readonly kind: CellKind;
+  readonly log = new OutputLog();
+  readonly listener: CellListener;
+  /** resolves when it ended, whatever the end */
+  readonly done: Promise<CellView>;
+  /** fires when somebody wants it to end */
+  readonly stopping = new AbortController();
+  private readonly ended: Deferred<CellView> = deferred();
+  private readonly started = performance.now();
+  private finished: { outcome: CellOutcome; duration: number; refused?: ClocheError } | undefined;
+  private kernelCell: RunningCell | undefined;
+
+  constructor(number: number, kind: CellKind) {
+    this.number = number;
+    this.kind = kind;
+    this.done = this.ended.promise;
+    this.listener = {
+      output: (chunk) => this.log.write(chunk),
+      dropped: (bytes) => this.log.drop(bytes),
+      progress: (line) => this.log.progress(line),
+      imagePlaced: (id) => this.log.placeImage(id),
+      image: (id, mime, data) => this.log.image(id, mime, data),
+    };
+  }
+
+  /** Runs `work`; `done` resolves with what came of it. Never throws. */
+  async run(work: CellWork): Promise<void> {
+    let outcome: CellOutcome;
+    let refused: ClocheError | undefined;
+    try {
+      outcome = await work(this);
+    } catch (thrown) {
+      refused = asClocheError(thrown);
+      const status = this.stopping.signal.aborted ? "interrupted" : "error";
+      outcome = { status, end: { error: refused.sentence, errorName: refused.code } };
+    }
+    this.finished = { outcome, duration: performance.now() - this.started, ...(refused ? { refused } : {}) };
+    this.ended.resolve(this.view());
+  }
+
+  /** Tells where its kernel side is, once it has one. */
+  attach(running: RunningCell): Promise<CellOutcome> {
+    this.kernelCell = running;
+    if (this.stopping.signal.aborted) running.interrupt();
+    return running.outcome;
+  }
+
+  /** Asks it to end: an abort for what runs on the host, SIGINT for what runs in the kernel. */
+  interrupt(): void {
+    this.stopping.abort();
+    this.kernelCell?.interrupt();
+  }
+
+  get running(): boolean {
+    return this.finished === undefined;
+  }
+
+  /** `milliseconds` since it began */
+  get age(): number {
+    return this.finished?.duration ?? performance.now() - this.started;
+  }
+
+  view(): CellView {
+    const { text, images } = this.log.snapshot();
+    const outcome = this.finished?.outcome;
+    const end = outcome && outcome.status !== "lost" ? outcome.end : {};
+    return {
+      cell: this.number,
+      kind: this.kind,
+      status: outcome?.status ?? "running",
+      text,
+      images,
+      imagesLeftOut: end.imagesLeftOut ?? 0,
+      error: outcome?.status === "lost" ? outcome.reason : end.error,
+      duration: this.age,
+      ...(this.finished?.refused ? { refused: this.finished.refused } : {}),
+    };
+  }
+
+  /** The line it is at, in words; empty where nothing can be said. */
+  async position(): Promise<string> {
+    const stack = await this.kernelCell?.stack().catch(() => "");
+    return stack ? describeStack(stack) : "";
+  }
+}
+
+/** The user's innermost line out of faulthandler's dump (most recent call first). */
+export function describeStack(stack: string): string {
+  const frames = [...stack.matchAll(/^ {2}File "([^"]+)", line (\d+) in (.+)$/gm)];
+  const own = frames.find((frame) => /^<cell|^\/(workspace|tmp|scratch)\//.test(frame[1]!));
+  const inner = frames[0];
+  if (!own) return "";
+  const at = `${own[1]!.replace(/^<|>$/g, "")}, line ${own[2]}`;
+  return inner && inner !== own
+    ? `${at} (in ${inner[3]} of ${inner[1]!.split("/").slice(-2).join("/")})`
+    : at;
+}

@@ -1,0 +1,136 @@
+// Finds and opens sessions by name, pauses idle ones, refuses more than the machine carries, and ends all with the server.
+import type { CallReply, IncomingCall } from "../kernel/channel.ts";
+import type { Kernel } from "../kernel/launch.ts";
+import { ClocheError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+import type { SessionRecord, Store } from "../snapshots/store.ts";
+import { Session } from "./session.ts";
+import { Standby } from "./standby.ts";
+
+export interface ManagerOptions {
+  store: Store;
+  /** token of this server */
+  owner: string;
+  launch(signal?: AbortSignal): Promise<Kernel>;
+  /** the door for one session's host calls */
+  door(session: string): (call: IncomingCall) => Promise<CallReply>;
+  /** `milliseconds` without a call after which a session is paused */
+  idlePauseMs: number;
+  /** `bytes` the machine can still give away */
+  freeMemory(): number;
+  log: Logger;
+}
+
+/** What `vars {session: "*"}` says of one. */
+export interface SessionSummary {
+  name: string;
+  state: string;
+  cells: number;
+  /** milliseconds since the epoch */
+  lastUsedAt: number;
+}
+
+/** `bytes` a further session needs before it has computed anything, with room to start. */
+const SESSION_BYTES = 256 * 1024 * 1024;
+const PAUSE_CHECK_MS = 10_000;
+
+export class SessionManager implements AsyncDisposable {
+  private readonly options: ManagerOptions;
+  private readonly standby: Standby;
+  private readonly byName = new Map<string, Session>();
+  private readonly pauseTimer: NodeJS.Timeout;
+  private closed = false;
+
+  constructor(options: ManagerOptions) {
+    this.options = options;
+    this.standby = new Standby(options.launch, options.log);
+    const every = Math.min(PAUSE_CHECK_MS, Math.max(100, options.idlePauseMs / 4));
+    this.pauseTimer = setInterval(() => this.pauseIdle(), every).unref();
+  }
+
+  /** The session of that name for this server; see Store.claim for what happens when another server holds it. */
+  find(name: string): Session {
+    if (this.closed) throw new ClocheError("wire.closed", { message: "the server is ending" });
+    const known = this.byName.get(name);
+    if (known) return known;
+    this.checkRoom(name);
+    const claim = this.options.store.claim(name, this.options.owner);
+    const session =
+      [...this.byName.values()].find(({ id }) => id === claim.session.id) ?? this.create(claim.session);
+    if (claim.displaced)
+      session.note(
+        `Another window works on this project and holds session ${name}. This one works in ${claim.session.name}, which has its own variables.`,
+      );
+    if (claim.session.hadState) this.tellOfLoss(session, claim.session);
+    this.byName.set(name, session);
+    return session;
+  }
+
+  list(): SessionSummary[] {
+    const open = new Map([...this.byName.values()].map((session) => [session.id, session]));
+    return this.options.store.sessions().map((record) => {
+      const mine = open.get(record.id);
+      const elsewhere = record.holder !== null && this.options.store.isAlive(record.holder);
+      return {
+        name: record.name,
+        state: mine?.state ?? (elsewhere ? "held by another window" : "ended"),
+        cells: record.nextCell - 1,
+        lastUsedAt: record.lastUsedAt,
+      };
+    });
+  }
+
+  /** A warm kernel waits for the next session. */
+  get standbyReady(): boolean {
+    return this.standby.isReady;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    clearInterval(this.pauseTimer);
+    const sessions = new Set(this.byName.values());
+    await Promise.allSettled([
+      this.standby[Symbol.asyncDispose](),
+      ...[...sessions].map((session) => session.close()),
+    ]);
+    for (const session of sessions) this.options.store.release(session.id, this.options.owner);
+  }
+
+  private create(record: SessionRecord): Session {
+    return new Session({
+      record,
+      store: this.options.store,
+      openKernel: (signal) => this.standby.take(signal),
+      door: this.options.door(record.name),
+      log: this.options.log,
+    });
+  }
+
+  private tellOfLoss(session: Session, record: SessionRecord): void {
+    const lost = this.options.store.markEmpty(record.id);
+    const running = lost.map(({ cell }) => cell).join(", ");
+    session.note(
+      `Session ${record.name} is from an earlier server that ended: its variables are gone${running ? `, and cell ${running} was running then` : ""}. The outputs of its cells 1 to ${record.nextCell - 1} can still be read with exec {cell}.`,
+    );
+  }
+
+  private checkRoom(name: string): void {
+    if (this.byName.size === 0 || this.options.freeMemory() > SESSION_BYTES) return;
+    const idle = [...this.byName.values()]
+      .filter(({ state }) => state !== "running")
+      .map((session) => session.name);
+    throw new ClocheError("session.limit", {
+      message: `there is not enough free memory to open session ${name}`,
+      hint:
+        idle.length > 0
+          ? `Idle sessions that could be reset: ${idle.join(", ")}.`
+          : "Stop a running cell first.",
+    });
+  }
+
+  private pauseIdle(): void {
+    for (const session of new Set(this.byName.values()))
+      if (session.idleFor >= this.options.idlePauseMs) session.pause();
+  }
+}

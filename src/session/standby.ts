@@ -1,0 +1,73 @@
+// The one warm kernel a server keeps ready: a new session takes it, and the next is started behind.
+import type { Kernel } from "../kernel/launch.ts";
+import { ClocheError } from "../shared/errors.ts";
+import type { Logger } from "../shared/log.ts";
+
+/** `milliseconds` after a session took a kernel before the next is started, so that its first cell has the machine. */
+const REFILL_AFTER_MS = 500;
+
+export class Standby implements AsyncDisposable {
+  private readonly launch: (signal?: AbortSignal) => Promise<Kernel>;
+  private readonly log: Logger;
+  private warm: Promise<Kernel | undefined> | undefined;
+  private ready: Kernel | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private closed = false;
+
+  constructor(launch: (signal?: AbortSignal) => Promise<Kernel>, log: Logger) {
+    this.launch = launch;
+    this.log = log;
+  }
+
+  /** The warm kernel where there is one, the one being warmed up where that is under way, else a new one. */
+  async take(signal?: AbortSignal): Promise<Kernel> {
+    const warm = this.warm;
+    this.warm = this.ready = undefined;
+    clearTimeout(this.timer);
+    let kernel: Kernel | undefined;
+    try {
+      kernel = await warm;
+      kernel ??= await this.launch(signal);
+    } finally {
+      if (!this.closed) this.timer = setTimeout(() => this.refill(), REFILL_AFTER_MS).unref();
+    }
+    return kernel;
+  }
+
+  /** A warm kernel is there and waits. */
+  get isReady(): boolean {
+    return this.ready !== undefined;
+  }
+
+  private refill(): void {
+    if (this.closed || this.warm) return;
+    const warm = this.launch().then(
+      (kernel) => {
+        if (this.warm === warm) this.ready = kernel;
+        void kernel.exited.then(() => this.forget(warm, kernel));
+        return kernel;
+      },
+      (error: unknown) => {
+        // The next session starts its own and meets the error itself.
+        this.log.warn("standby.failed", { message: error instanceof Error ? error.message : String(error) });
+        if (this.warm === warm) this.warm = undefined;
+        return undefined;
+      },
+    );
+    this.warm = warm;
+  }
+
+  private forget(warm: Promise<Kernel | undefined>, kernel: Kernel): void {
+    if (this.warm !== warm) return;
+    this.warm = this.ready = undefined;
+    void kernel.end(new ClocheError("sandbox.lost", { message: "the standby ended" }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.timer);
+    const kernel = await this.warm;
+    this.warm = this.ready = undefined;
+    await kernel?.end(new ClocheError("wire.closed", { message: "the server is ending" }));
+  }
+}
