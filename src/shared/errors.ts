@@ -22,6 +22,7 @@ const HINTS = {
   "load.unreadable": "Name the format with `format`, or load it as text.",
   "load.too_large": "Free disk space, or load a part of it.",
   "publish.refused": "Publish a regular file from /workspace, /tmp or /scratch under a plain name.",
+  "publish.exists": "Publish it under another name.",
   "hostcall.unknown": "See help(cloche) for what the host offers.",
   "hostcall.refused": "See help(cloche) for what the host offers.",
   "hostcall.quota": "Wait for the calls under way, or do more in each.",

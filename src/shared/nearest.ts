@@ -16,7 +16,7 @@ export function nearest(name: string, names: readonly string[]): string | undefi
 }
 
 /** Optimal string alignment distance: insert, delete, replace, swap neighbours; gives up at `limit`. */
-function editDistance(a: string, b: string, limit: number): number {
+export function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
