@@ -21,7 +21,7 @@ export interface OpenedDatabase {
 }
 
 /**
- * Opens the database at `path`, whose directory exists. Throws `store.newer`, `store.readonly`, `store.full` or
+ * Opens the database at `path`. Throws `store.newer`, `store.readonly`, `store.full` or
  * `store.busy`; a file that is damaged or not ours is renamed and replaced.
  */
 export function openDatabase(path: string): OpenedDatabase {

@@ -1,7 +1,8 @@
 // A lock that the operating system drops the moment its process dies, kill -9 included: SQLite's own lock on an
 // empty database. The lock lives on the file's inode, so a lock file must never be opened by other means here:
 // closing any descriptor of it would drop the lock.
-import { closeSync, existsSync, openSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { storeError } from "./store-errors.ts";
 
@@ -12,7 +13,7 @@ export interface FileLock extends Disposable {
 }
 
 /**
- * Takes the lock at `path`, making the file, and waits up to `wait` milliseconds for another holder.
+ * Takes the lock at `path`, making file and directory, and waits up to `wait` milliseconds for another holder.
  * Undefined when it is still held then. Throws `store.readonly` or `store.full`.
  */
 export function takeLock(path: string, wait = 0): FileLock | undefined {
@@ -42,6 +43,7 @@ export function takeLock(path: string, wait = 0): FileLock | undefined {
 /** Which file lies at `path`; made first where asked. Never opens one that exists. */
 function identity(path: string, make: boolean): string | undefined {
   try {
+    if (make) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     if (make) closeSync(openSync(path, "wx", 0o600));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw storeError(cause, path);

@@ -34,6 +34,8 @@ CREATE TABLE cell (
   status TEXT NOT NULL CHECK (status IN ('running', 'ok', 'error', 'interrupted', 'lost')),
   started_at INTEGER NOT NULL,
   duration REAL,
+  -- what it raised, or why it was lost
+  error TEXT,
   PRIMARY KEY (session, cell)
 ) STRICT;
 
@@ -55,6 +57,8 @@ CREATE TABLE image (
   cell INTEGER NOT NULL,
   mime TEXT NOT NULL,
   data BLOB NOT NULL,
+  -- characters of the output before it
+  at INTEGER NOT NULL,
   FOREIGN KEY (session, cell) REFERENCES cell (session, cell) ON DELETE CASCADE
 ) STRICT;
 

@@ -4,13 +4,13 @@ import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { openDatabase } from "./database.ts";
 import type { Owners } from "./lease.ts";
-import type { CellImage, CellKind, CellRecord, CellStatus, Claim, SessionRecord, Store } from "./store.ts";
+import type { CellImage, CellKind, CellRecord, CellResult, Claim, SessionRecord, Store } from "./store.ts";
 import { storeError } from "./store-errors.ts";
 
 const MAX_NAME = 40;
 
 const CELL = `
-  SELECT cell.session, cell.cell, kind, code, status, started_at AS startedAt, duration,
+  SELECT cell.session, cell.cell, kind, code, status, started_at AS startedAt, duration, error,
          coalesce(output.text, '') AS output, coalesce(output.dropped, 0) AS dropped
   FROM cell LEFT JOIN output ON output.session = cell.session AND output.cell = cell.cell
 `;
@@ -33,7 +33,7 @@ export class SqliteStore implements Store {
   readonly #statements = new Map<string, Database.Statement>();
 
   /**
-   * Opens the record at `path`, whose directory exists. A server passes its lease's `token`, so that
+   * Opens the record at `path`. A server passes its lease's `token`, so that
    * `cloche forget` sees it. Throws `store.newer`, `store.readonly`, `store.full` or `store.busy`.
    */
   constructor(path: string, owners: Owners, token?: string) {
@@ -124,38 +124,29 @@ export class SqliteStore implements Store {
   }
 
   saveOutput(session: string, cell: number, output: string, dropped: number): void {
-    this.#write(() =>
-      this.#run(
-        "INSERT OR REPLACE INTO output (session, cell, text, dropped) VALUES (?, ?, ?, ?)",
-        session,
-        cell,
-        output,
-        dropped,
-      ),
-    );
+    this.#write(() => this.#saveOutput(session, cell, output, dropped));
   }
 
-  saveImage(session: string, cell: number, { mime, data }: CellImage): void {
-    this.#write(() =>
-      this.#run(
-        "INSERT INTO image (session, cell, mime, data) VALUES (?, ?, ?, ?)",
-        session,
-        cell,
-        mime,
-        data,
-      ),
-    );
-  }
-
-  endCell(session: string, cell: number, status: CellStatus, duration: number): void {
+  endCell(session: string, cell: number, result: CellResult): void {
     this.#write(() => {
       this.#run(
-        "UPDATE cell SET status = ?, duration = ? WHERE session = ? AND cell = ?",
-        status,
-        duration,
+        "UPDATE cell SET status = ?, duration = ?, error = ? WHERE session = ? AND cell = ?",
+        result.status,
+        result.duration,
+        result.error,
         session,
         cell,
       );
+      this.#saveOutput(session, cell, result.output, result.dropped);
+      for (const { mime, data, at } of result.images)
+        this.#run(
+          "INSERT INTO image (session, cell, mime, data, at) VALUES (?, ?, ?, ?, ?)",
+          session,
+          cell,
+          mime,
+          data,
+          at,
+        );
       this.#run("UPDATE session SET last_used_at = ? WHERE id = ?", Date.now(), session);
     });
   }
@@ -176,7 +167,7 @@ export class SqliteStore implements Store {
   images(session: string, cell: number): CellImage[] {
     return this.#read(() =>
       this.#all<CellImage>(
-        "SELECT mime, data FROM image WHERE session = ? AND cell = ? ORDER BY id",
+        "SELECT mime, data, at FROM image WHERE session = ? AND cell = ? ORDER BY id",
         session,
         cell,
       ),
@@ -219,6 +210,16 @@ export class SqliteStore implements Store {
       now,
     );
     return id;
+  }
+
+  #saveOutput(session: string, cell: number, output: string, dropped: number): void {
+    this.#run(
+      "INSERT OR REPLACE INTO output (session, cell, text, dropped) VALUES (?, ?, ?, ?)",
+      session,
+      cell,
+      output,
+      dropped,
+    );
   }
 
   /** One transaction that takes the write lock first, so that what it reads stays true until it commits. */

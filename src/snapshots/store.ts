@@ -30,6 +30,8 @@ export interface CellRecord {
   duration: number | null;
   /** text of the output as kept: at most 1 MB, with the gap marked */
   output: string;
+  /** what it raised, or why it was lost */
+  error: string | null;
   /** `bytes` of output that were dropped from the middle */
   dropped: number;
 }
@@ -37,6 +39,19 @@ export interface CellRecord {
 export interface CellImage {
   mime: string;
   data: Buffer;
+  /** characters of the output before it */
+  at: number;
+}
+
+/** What is kept of a cell that ended. */
+export interface CellResult {
+  status: CellStatus;
+  /** `milliseconds` */
+  duration: number;
+  output: string;
+  error: string | null;
+  dropped: number;
+  images: CellImage[];
 }
 
 /** What `claim` found. */
@@ -62,10 +77,10 @@ export interface Store extends Disposable {
   isAlive(holder: string): boolean;
   /** Journals a cell before it runs, and returns its number. */
   beginCell(session: string, kind: CellKind, code: string): number;
-  /** Keeps output so far; called while the cell runs and once more when it ended. */
+  /** Keeps output so far, while the cell runs. */
   saveOutput(session: string, cell: number, output: string, dropped: number): void;
-  saveImage(session: string, cell: number, image: CellImage): void;
-  endCell(session: string, cell: number, status: CellStatus, duration: number): void;
+  /** Keeps how a cell ended, in one transaction. */
+  endCell(session: string, cell: number, result: CellResult): void;
   cell(session: string, cell: number): CellRecord | undefined;
   /** The latest cell number, or 0. */
   lastCell(session: string): number;

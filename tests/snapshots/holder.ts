@@ -26,7 +26,15 @@ for await (const line of createInterface({ input: process.stdin })) {
     for (let n = 0; ; n += 1) {
       const cell = store.beginCell(session.id, "exec", `n = ${n}`);
       store.saveOutput(session.id, cell, "x".repeat(20_000), 0);
-      store.endCell(session.id, cell, "ok", 1);
+      const output = "x".repeat(20_000);
+      store.endCell(session.id, cell, {
+        status: "ok",
+        duration: 1,
+        output,
+        error: null,
+        dropped: 0,
+        images: [],
+      });
       say({ cell });
     }
   }

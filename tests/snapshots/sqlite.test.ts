@@ -127,20 +127,21 @@ describe("cells", () => {
       dropped: 0,
     });
     store.saveOutput(id, cell, "half", 0);
-    store.saveOutput(id, cell, "häll\u0000o 🌱", 77);
-    store.saveImage(id, cell, { mime: "image/png", data: Buffer.from([1, 0, 2]) });
-    store.saveImage(id, cell, { mime: "image/jpeg", data: Buffer.alloc(300_000, 7) });
-    store.endCell(id, cell, "error", 12.5);
-    expect(store.cell(id, cell)).toMatchObject({
+    expect(store.cell(id, cell)).toMatchObject({ status: "running", output: "half" });
+    const images = [
+      { mime: "image/png", data: Buffer.from([1, 0, 2]), at: 4 },
+      { mime: "image/jpeg", data: Buffer.alloc(300_000, 7), at: 0 },
+    ];
+    const end = {
       status: "error",
       duration: 12.5,
       output: "häll\u0000o 🌱",
+      error: "ValueError: no",
       dropped: 77,
-    });
-    expect(store.images(id, cell)).toEqual([
-      { mime: "image/png", data: Buffer.from([1, 0, 2]) },
-      { mime: "image/jpeg", data: Buffer.alloc(300_000, 7) },
-    ]);
+    } as const;
+    store.endCell(id, cell, { ...end, images });
+    expect(store.cell(id, cell)).toMatchObject(end);
+    expect(store.images(id, cell)).toEqual(images);
     expect(store.cell(id, 99)).toBeUndefined();
     expect(store.images(id, 99)).toEqual([]);
   });
@@ -149,7 +150,8 @@ describe("cells", () => {
     using store = open();
     const { id } = store.claim("main", lease.token).session;
     expect(store.lastCell(id)).toBe(0);
-    store.endCell(id, store.beginCell(id, "exec", "1"), "ok", 1);
+    const ok = { status: "ok", duration: 1, output: "", error: null, dropped: 0, images: [] } as const;
+    store.endCell(id, store.beginCell(id, "exec", "1"), { ...ok, images: [] });
     store.beginCell(id, "exec", "while True: pass");
     const lost = store.markEmpty(id);
     expect(lost).toMatchObject([{ cell: 2, code: "while True: pass", status: "lost" }]);

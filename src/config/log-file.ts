@@ -1,0 +1,125 @@
+// The log on disk: one JSON object a line, appended by any number of servers, rotated by size.
+// Each line is one append to whatever file bears the name, so no server holds on to a file that was rotated away.
+import { appendFileSync, closeSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import type { LogFields, Logger, LogLevel } from "../shared/log.ts";
+import { type Redact, redactor } from "./redact.ts";
+import type { Environment } from "./surroundings.ts";
+
+/** Size at which a file is rotated, in `bytes`. */
+const MAX_BYTES = 5_242_880;
+/** Files kept, the current one included. */
+const MAX_FILES = 5;
+/** Age at which a rotation's lock is taken for that of a dead process, in `milliseconds`. */
+const STALE_LOCK = 10_000;
+
+const LEVELS: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+export interface LogFileOptions {
+  path: string;
+  level: LogLevel;
+  /** whose secret values are kept out of the log */
+  env: Environment;
+  /** where warnings and errors go as well; stdout belongs to MCP */
+  stderr?: (line: string) => void;
+  maxBytes?: number;
+}
+
+/** A logger that never throws: where the disk refuses, it says so once on stderr and goes on without the file. */
+export function openLogFile(options: LogFileOptions): Logger {
+  const sink = { ...options, stderr: options.stderr ?? ((line) => void process.stderr.write(line)) };
+  try {
+    mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 });
+  } catch {
+    // The first line reports it.
+  }
+  return logger(new LogFile(sink), redactor(options.env), { pid: process.pid });
+}
+
+function logger(file: LogFile, redact: Redact, bound: LogFields): Logger {
+  const at =
+    (level: LogLevel) =>
+    (event: string, fields: LogFields = {}) => {
+      if (!file.takes(level)) return;
+      const line = { time: new Date().toISOString(), level, event, ...redact({ ...bound, ...fields }) };
+      file.write(level, `${JSON.stringify(line)}\n`);
+    };
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    child: (fields) => logger(file, redact, { ...bound, ...fields }),
+  };
+}
+
+class LogFile {
+  readonly #path: string;
+  readonly #least: number;
+  readonly #maxBytes: number;
+  readonly #stderr: (line: string) => void;
+  #refused = false;
+
+  constructor(options: LogFileOptions & { stderr: (line: string) => void }) {
+    this.#path = options.path;
+    this.#least = LEVELS[options.level];
+    this.#maxBytes = options.maxBytes ?? MAX_BYTES;
+    this.#stderr = options.stderr;
+  }
+
+  takes(level: LogLevel): boolean {
+    return LEVELS[level] >= this.#least;
+  }
+
+  write(level: LogLevel, line: string): void {
+    if (LEVELS[level] >= LEVELS.warn) this.#stderr(line);
+    try {
+      const length = Buffer.byteLength(line);
+      if (!this.#fits(length)) this.#rotate(length);
+      appendFileSync(this.#path, line, { mode: 0o600 });
+      this.#refused = false;
+    } catch (error) {
+      if (!this.#refused)
+        this.#stderr(
+          `${JSON.stringify({ level: "warn", event: "log.unwritable", reason: String(error) })}\n`,
+        );
+      this.#refused = true;
+    }
+  }
+
+  #fits(length: number): boolean {
+    const size = sizeOf(this.#path);
+    return size === 0 || size + length <= this.#maxBytes;
+  }
+
+  /** One process rotates at a time; the others go on writing meanwhile. */
+  #rotate(length: number): void {
+    const lock = `${this.#path}.rotating`;
+    try {
+      closeSync(openSync(lock, "wx", 0o600));
+    } catch {
+      const taken = statSync(lock, { throwIfNoEntry: false });
+      if (taken && Date.now() - taken.mtimeMs > STALE_LOCK) rmSync(lock, { force: true });
+      return;
+    }
+    try {
+      if (this.#fits(length)) return; // another process has just rotated
+      for (let number = MAX_FILES - 1; number >= 1; number -= 1) {
+        const from = number === 1 ? this.#path : `${this.#path}.${number - 1}`;
+        if (statSync(from, { throwIfNoEntry: false })) renameSync(from, `${this.#path}.${number}`);
+      }
+    } finally {
+      rmSync(lock, { force: true });
+    }
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** The files of the log at `path`, oldest first. */
+export function logFiles(path: string): string[] {
+  const rotated = Array.from({ length: MAX_FILES - 1 }, (_, index) => `${path}.${MAX_FILES - 1 - index}`);
+  return [...rotated, path].filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
+}
