@@ -2,6 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { ClocheError } from "../shared/errors.ts";
 import { nearest } from "../shared/nearest.ts";
+import { printable } from "../shared/printable.ts";
 import { type SettingsFile, settingNames, settingsFile } from "./settings.ts";
 
 /** Largest settings file, in `bytes`: a person wrote it. */
@@ -87,5 +88,6 @@ function issueText(issue: { code?: string; message: string; errors?: unknown } |
 }
 
 function invalid(message: string, hint?: string): ClocheError {
-  return new ClocheError("config.invalid", hint === undefined ? { message } : { message, hint });
+  const shown = { message: printable(message, 600) };
+  return new ClocheError("config.invalid", hint === undefined ? shown : { ...shown, hint });
 }

@@ -1,15 +1,14 @@
 // Options → resolve → Config: every setting with its origin. A setting comes from the first of: a flag, the
 // environment, the project's .cloche.json (as far as it narrows or is trusted), config.json, the default.
-import { realpathSync, statSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import type { Limits } from "../sandboxes/sandbox.ts";
-import { ClocheError } from "../shared/errors.ts";
 import { parseSetting, parseSettings, readSettingsBytes } from "./config-file.ts";
 import { assign, type Draft } from "./draft.ts";
 import { type Installation, readInstallation } from "./installation.ts";
 import { type Paths, pathsFor } from "./paths.ts";
-import { applyProject } from "./project-file.ts";
-import { isWithin, resolveRoots } from "./roots.ts";
+import { resolveProject } from "./project-directory.ts";
+import { applyProject, type ProjectRequest } from "./project-file.ts";
+import { resolveRoots } from "./roots.ts";
 import {
   defaultSettings,
   type SettingName,
@@ -24,10 +23,14 @@ import {
   readSurroundings,
   type Surroundings,
 } from "./surroundings.ts";
-import { isTrusted } from "./trust.ts";
+import { contentHash, isTrusted } from "./trust.ts";
 
 /** What the command line gave, as text. */
-export type ConfigOptions = { project?: string } & { [Name in SettingName]?: string };
+export type ConfigOptions = {
+  project?: string;
+  /** the project directory may have been deleted */
+  mayBeGone?: boolean;
+} & { [Name in SettingName]?: string };
 
 /** Plain data; sizes in `bytes`. */
 export interface Config extends Settings {
@@ -43,6 +46,10 @@ export interface Config extends Settings {
   /** directories that load never reads, whatever the roots: the settings and the state */
   guarded: string[];
   docker: DockerEnvironment;
+  /** the project's .cloche.json, where there is one */
+  projectFile?: ProjectRequest;
+  /** Claude runs this command, not the person */
+  byClaude: boolean;
   /** what set-up made; absent before it ran */
   installation?: Installation;
   home: string;
@@ -56,7 +63,7 @@ export function resolveConfig(
   options: ConfigOptions = {},
   surroundings: Surroundings = readSurroundings(),
 ): Config {
-  const project = resolveProject(options.project, surroundings);
+  const project = resolveProject(options.project, surroundings, options.mayBeGone);
   const paths = pathsFor(project.path, surroundings);
   const draft: Draft = {
     values: defaultSettings(surroundings),
@@ -75,16 +82,16 @@ export function resolveConfig(
     assign(draft, settings, paths.userConfig);
   }
 
-  const projectFile = join(project.path, PROJECT_FILE);
-  const theirs = readSettingsBytes(projectFile, projectFile, false);
-  if (theirs) {
-    const trusted = isTrusted(paths.trust, project.path, theirs);
-    applyProject(draft, parseSettings(theirs, projectFile), {
-      file: projectFile,
-      trusted,
+  const file = join(project.path, PROJECT_FILE);
+  const theirs = readSettingsBytes(file, file, false);
+  const projectFile =
+    theirs &&
+    applyProject(draft, parseSettings(theirs, file), {
+      file,
+      sha256: contentHash(theirs),
+      trusted: isTrusted(paths.trust, project.path, theirs),
       home: surroundings.home,
     });
-  }
 
   for (const name of settingNames) {
     const variable = settingVariables[name];
@@ -106,46 +113,12 @@ export function resolveConfig(
     paths,
     guarded: [paths.state, dirname(paths.userConfig)],
     docker: dockerEnvironment(surroundings, values.dockerHost),
+    ...(projectFile ? { projectFile } : {}),
+    byClaude: Boolean(surroundings.env.CLAUDECODE),
     ...(installation ? { installation } : {}),
     home: surroundings.home,
     uid: surroundings.uid,
   };
-}
-
-/**
- * The flag wins over CLAUDE_PROJECT_DIR: it was written for this one call or registration, while the variable is
- * whatever the client happens to have open.
- */
-function resolveProject(flag: string | undefined, { env, cwd, home }: Surroundings) {
-  const [given, origin] =
-    flag !== undefined
-      ? [flag, "--project"]
-      : env.CLAUDE_PROJECT_DIR
-        ? [env.CLAUDE_PROJECT_DIR, "environment CLAUDE_PROJECT_DIR"]
-        : [cwd, "working directory"];
-  const refuse = (why: string, cause?: unknown) =>
-    new ClocheError("config.invalid", {
-      message: `the project directory ${JSON.stringify(given)} (${origin}) ${why}`,
-      hint: "Name one with --project DIR, or start Cloche in it.",
-      cause,
-    });
-  let path: string;
-  try {
-    path = realpathSync(resolve(cwd, given));
-  } catch (cause) {
-    throw refuse(
-      (cause as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be read",
-      cause,
-    );
-  }
-  if (!statSync(path).isDirectory()) throw refuse("is not a directory");
-  if (path === "/") throw refuse("is the whole file system");
-  const warnings = isWithin(home, path)
-    ? [
-        `The project directory is ${path}, so load may read all of it but keys and credentials; --project names a smaller one.`,
-      ]
-    : [];
-  return { path, origin, warnings };
 }
 
 /** Brings values that depend on each other or on the machine in line. */

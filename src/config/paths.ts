@@ -1,11 +1,14 @@
 // Where everything of Cloche lies on the host, and with which modes its directories are made.
 import { createHash } from "node:crypto";
-import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { basename, isAbsolute, join } from "node:path";
+import { writeAtomically } from "../shared/atomic-write.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export interface Paths {
+  /** real path of the project directory */
+  project: string;
   /** the person's own settings */
   userConfig: string;
   /** root of all state; traversable, so that a dropped uid reaches its mounts */
@@ -22,6 +25,8 @@ export interface Paths {
   owners: string;
   /** state of every project */
   projects: string;
+  /** the project's path, for whoever looks at the state directory */
+  projectRecord: string;
   /** state of this project */
   projectState: string;
   database: string;
@@ -50,6 +55,7 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
   const projectState = join(projects, projectSlug(project));
   const logs = join(state, "logs");
   return {
+    project,
     userConfig: join(configRoot(surroundings), "config.json"),
     state,
     run: join(state, "run"),
@@ -59,6 +65,7 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
     owners: join(state, "owners"),
     projects,
     projectState,
+    projectRecord: join(projectState, "project.json"),
     database: join(projectState, "cloche.sqlite"),
     trust: join(projectState, "trust.json"),
     logs,
@@ -95,15 +102,29 @@ export function prepareState(paths: Paths, uid: number): void {
     const directory = paths[name];
     try {
       mkdirSync(directory, { recursive: true, mode });
-      const found = lstatSync(directory);
+      const found = statSync(directory);
       if (!found.isDirectory() || (uid >= 0 && found.uid !== uid))
         throw new Error(found.isDirectory() ? "it belongs to another user" : "it is not a directory");
       if ((found.mode & 0o777) !== mode) chmodSync(directory, mode);
     } catch (cause) {
-      throw new ClocheError("store.readonly", {
-        message: `the state directory ${directory} cannot be used (${(cause as Error).message})`,
-        cause,
-      });
+      throw unusable(directory, cause);
     }
   }
+  try {
+    if (!existsSync(paths.projectRecord)) writeProjectRecord(paths);
+  } catch (cause) {
+    throw unusable(paths.projectState, cause);
+  }
+}
+
+function writeProjectRecord({ project, projectRecord }: Paths): void {
+  writeAtomically(projectRecord, `${JSON.stringify({ project })}\n`, 0o600);
+}
+
+function unusable(directory: string, cause: unknown): ClocheError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return new ClocheError(code === "ENOSPC" || code === "EDQUOT" ? "store.full" : "store.readonly", {
+    message: `the state directory ${directory} cannot be used (${message})`,
+    cause,
+  });
 }

@@ -1,20 +1,25 @@
 // What a project's own .cloche.json may change: anything once the person trusted it, before that only narrower.
+import { dirname } from "node:path";
+import { printable } from "../shared/printable.ts";
 import { assign, type Draft, givenSettings } from "./draft.ts";
 import { isWithin, resolveRoots } from "./roots.ts";
 import { lowerIsNarrower, type SettingName, type Settings, type SettingsFile } from "./settings.ts";
 import { formatSize } from "./sizes.ts";
 
-export interface ProjectFile {
+/** What the project's file asks for beyond what the person allows, and whether the person agreed. */
+export interface ProjectRequest {
   /** path of the .cloche.json */
   file: string;
+  /** of its content, in hex */
+  sha256: string;
   trusted: boolean;
-  home: string;
+  /** one phrase each: "memory of 64 GiB, which is more than 12 GiB" */
+  asks: string[];
 }
 
-/** One key of an untrusted file that asks for more than the person allows. */
-export interface Widening {
+/** One key that asks for more than the person allows. */
+interface Widening {
   name: SettingName;
-  /** "memory of 64 GiB, which is more than 12 GiB" */
   asks: string;
 }
 
@@ -22,8 +27,8 @@ export interface Widening {
 export function applyProject(
   draft: Draft,
   settings: SettingsFile,
-  { file, trusted, home }: ProjectFile,
-): void {
+  { file, sha256, trusted, home }: Omit<ProjectRequest, "asks"> & { home: string },
+): ProjectRequest {
   const origin = trusted ? ".cloche.json (trusted)" : ".cloche.json";
   const { deny, ...rest }: SettingsFile = settings;
   delete rest.$schema;
@@ -32,22 +37,22 @@ export function applyProject(
     draft.values.deny = [...new Set([...draft.values.deny, ...deny])];
   }
   if (rest.roots) {
-    const found = resolveRoots(rest.roots, file, home, file.slice(0, file.lastIndexOf("/")) || "/");
+    const found = resolveRoots(rest.roots, file, home, dirname(file));
     rest.roots = found.roots;
     draft.warnings.push(...found.warnings);
   }
-  const refused = trusted ? [] : widenings(rest, draft.values);
-  for (const { asks } of refused)
+  const wider = widenings(rest, draft.values);
+  for (const { name, asks } of trusted ? [] : wider) {
     draft.warnings.push(`${file} asks for ${asks}: ignored until you run \`cloche trust\` in the project.`);
-  for (const { name } of refused) {
     if (name === "roots") rest.roots = rest.roots?.filter((root) => isAllowed(root, draft.values.roots));
     else if (name !== "deny") delete rest[name];
   }
   assign(draft, rest, origin);
+  return { file, sha256, trusted, asks: wider.map(({ asks }) => asks) };
 }
 
 /** Which keys of `settings` ask for more than `allowed`, or for something else where there is no more or less. */
-export function widenings(settings: SettingsFile, allowed: Settings): Widening[] {
+function widenings(settings: SettingsFile, allowed: Settings): Widening[] {
   const found: Widening[] = [];
   for (const [name, value] of givenSettings(settings)) {
     if (name === "deny") continue;
@@ -63,7 +68,7 @@ export function widenings(settings: SettingsFile, allowed: Settings): Widening[]
       found.push({ name, asks: `${name} ${JSON.stringify(value)} instead of ${JSON.stringify(now)}` });
     }
   }
-  return found;
+  return found.map(({ name, asks }) => ({ name, asks: printable(asks, 500) }));
 }
 
 function isAllowed(root: string, roots: readonly string[]): boolean {

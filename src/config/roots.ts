@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from "node:fs";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import { ClocheError } from "../shared/errors.ts";
+import { printable } from "../shared/printable.ts";
 
 export interface ResolvedRoots {
   /** real paths */
@@ -24,7 +25,7 @@ export function resolveRoots(
   for (const root of given) {
     const refuse = (why: string, hint: string) =>
       new ClocheError("config.invalid", {
-        message: `${label}: the root ${JSON.stringify(root)} ${why}`,
+        message: `${label}: the root "${printable(root)}" ${why}`,
         hint,
       });
     if (/[*?]/.test(root))

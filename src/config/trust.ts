@@ -28,8 +28,9 @@ export function isTrusted(path: string, project: string, bytes: Buffer): boolean
   return record?.project === project && record.sha256 === contentHash(bytes);
 }
 
-export function recordTrust(path: string, project: string, bytes: Buffer, now = new Date()): void {
-  const record: TrustRecord = { project, sha256: contentHash(bytes), trustedAt: now.toISOString() };
+/** Trusts the content that was shown, by its hash: a file that has changed since is not trusted. */
+export function recordTrust(path: string, project: string, sha256: string, now = new Date()): void {
+  const record: TrustRecord = { project, sha256, trustedAt: now.toISOString() };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeAtomically(path, `${JSON.stringify(record, null, 2)}\n`, 0o600);
 }
