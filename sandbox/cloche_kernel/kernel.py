@@ -7,7 +7,6 @@ import faulthandler
 import io
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -63,9 +62,6 @@ def become(shell: Shell, line: int, output: int, stacks: int) -> None:
     stream.setblocking(False)
     cpus = os.environ.pop("CLOCHE_CPUS", "1")
     memory = SessionMemory(int(os.environ.pop("CLOCHE_MEMORY", "0")) or 1 << 62)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory.limit < 1 << 62:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory.limit, memory.limit))
     Kernel(shell, Line(stream, interrupts), interrupts, memory).serve(int(cpus))
 
 

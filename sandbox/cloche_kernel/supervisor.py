@@ -44,6 +44,8 @@ _WATCH_SECONDS = 0.05
 _ZYGOTE_SECONDS = 60.0
 #: frames a second that one kernel may send before it is slowed down
 _FRAMES_PER_SECOND = 2_000
+#: kernels in a row that may end before they are ready
+_MOST_FAILED_STARTS = 3
 _WIPED = ("/workspace", "/tmp", "/scratch")
 
 
@@ -79,6 +81,7 @@ class Supervisor:
         self._budget = float(_FRAMES_PER_SECOND)
         self._budget_at = time.monotonic()
         self._killed_for: str | None = None
+        self._failed_starts = 0
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # Life ---------------------------------------------------------------------------------------------------------
@@ -378,21 +381,35 @@ class Supervisor:
 
     def _line_closed(self) -> None:
         """The kernel is dying, or user code closed its socket: a kernel that cannot answer is no kernel."""
+        if not self._kernel_pid:
+            self._start_failed()
+            return
         for _ in range(20):
-            pid, status = os.waitpid(self._kernel_pid, os.WNOHANG) if self._kernel_pid else (0, 0)
+            pid, status = os.waitpid(self._kernel_pid, os.WNOHANG)
             if pid:
                 self._kernel_died(status)
                 return
             time.sleep(0.005)
-        if self._kernel_pid:
-            self._killed_for = "it closed its line to Cloche"
-            _kill(self._kernel_pid)
+        self._killed_for = "it closed its line to Cloche"
+        _kill(self._kernel_pid)
+
+    def _start_failed(self) -> None:
+        """A kernel ended before it was ready: what it said goes to the diagnostics, and a few more are tried."""
+        try:
+            os.write(2, os.read(self._pipe, 8_192))
+        except BlockingIOError:
+            pass
+        self._failed_starts += 1
+        if self._failed_starts >= _MOST_FAILED_STARTS:
+            raise HostGone("no kernel could be started")
+        self._fork()
 
     def _on_kernel(self, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
         if kind == "started" and not self._kernel_pid:
             self._kernel_pid = int(header["pid"])
             self._fork_deadline = None
+            self._failed_starts = 0
             self._send({"type": "ready", "id": self._ready_id or "boot", "python": header["python"]})
             self._ready_id = None
             return

@@ -11,19 +11,17 @@ import { PROTOCOL_VERSION, probeReport } from "./messages.ts";
 import { type Received, streamTransport, type Transport } from "./transport.ts";
 
 /** Directories of one sandbox on the host, made and removed by their owner. */
-export interface Staging {
+export interface SandboxDirectories {
   /** mounted read-only at /cloche; holds `data/` */
-  path: string;
+  staging: string;
   /** mounted writable at /scratch */
   scratch: string;
-  /** Empties `data/`, for a reset. */
-  clearData(): Promise<void>;
   remove(): Promise<void>;
 }
 
 export interface LaunchOptions {
   sandbox: Sandbox;
-  createStaging(): Promise<Staging>;
+  createStaging(): SandboxDirectories;
   limits: Limits;
   /** token of the server, for the reaper */
   owner: string;
@@ -36,7 +34,7 @@ export interface LaunchOptions {
 export interface Kernel {
   readonly channel: KernelChannel;
   readonly sandbox: RunningSandbox;
-  readonly staging: Staging;
+  readonly directories: SandboxDirectories;
   /** version of Python inside */
   readonly python: string;
   readonly exited: Promise<SandboxExit>;
@@ -54,20 +52,20 @@ const PING_EVERY_MS = 15_000;
 
 /** Starts a sandbox and waits for its kernel. Throws `sandbox.*`; leaves nothing behind when it throws. */
 export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
-  const staging = await options.createStaging();
+  const directories = options.createStaging();
   let sandbox: RunningSandbox | undefined;
   let listener: SocketListener | undefined;
   try {
-    listener = await listen(join(staging.path, "s"));
+    listener = await listen(join(directories.staging, "s"));
     sandbox = await options.sandbox.start({
       limits: options.limits,
-      staging: staging.path,
-      scratch: staging.scratch,
+      staging: directories.staging,
+      scratch: directories.scratch,
       owner: options.owner,
       ...(options.signal ? { signal: options.signal } : {}),
     });
     const kernel = await withDeadline(
-      handshake(sandbox, staging, listener, options),
+      handshake(sandbox, directories, listener, options),
       START_DEADLINE_MS,
       "starting the sandbox",
     );
@@ -75,7 +73,7 @@ export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
   } catch (error) {
     const complaint = sandbox?.diagnostics().trim();
     await sandbox?.kill().catch(() => {});
-    await staging.remove().catch(() => {});
+    await directories.remove().catch(() => {});
     const failure = asClocheError(error);
     if (failure.code !== "sandbox.lost" && failure.code !== "internal" && failure.code !== "timeout")
       throw failure;
@@ -90,7 +88,7 @@ export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
 
 async function handshake(
   sandbox: RunningSandbox,
-  staging: Staging,
+  directories: SandboxDirectories,
   listener: SocketListener,
   options: LaunchOptions,
 ): Promise<Kernel> {
@@ -147,7 +145,7 @@ async function handshake(
       channel.close(reason);
       stdio.abort();
       await sandbox.kill();
-      await staging.remove();
+      await directories.remove();
     })();
     return ending;
   };
@@ -157,7 +155,7 @@ async function handshake(
   return {
     channel,
     sandbox,
-    staging,
+    directories,
     python,
     exited: sandbox.exited,
     adopt: (given) => {

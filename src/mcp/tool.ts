@@ -1,34 +1,15 @@
 // What a tool is: a name, a strict schema, and a handler that writes to a response. Validation and rendering are elsewhere.
 import type { z } from "zod";
-import type { Config } from "../config/config.ts";
 import type { SessionManager } from "../session/manager.ts";
-import type { StageLoad } from "../session/session.ts";
 import type { Response } from "./render.ts";
 
 /** Only what tools use. */
 export interface ToolContext {
   sessions: SessionManager;
-  config: Config;
-  /** plans a load: checks what may be read, and returns how to bring it in; throws `load.*` or `input.invalid` */
-  planLoad(request: LoadArguments): Promise<PlannedLoad>;
   /** fires when the caller withdraws the call, with the caller's reason */
   signal: AbortSignal;
   /** passes on one line of progress, where the caller asked for it */
   progress: ((line: string) => void) | undefined;
-}
-
-export interface LoadArguments {
-  path?: string;
-  paths?: string[];
-  text?: string;
-  name?: string;
-  format?: string;
-}
-
-export interface PlannedLoad {
-  /** what is loaded, for the record: `load sales.csv` */
-  description: string;
-  stage: StageLoad;
 }
 
 export interface Tool {

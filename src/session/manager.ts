@@ -4,6 +4,7 @@ import type { Kernel } from "../kernel/launch.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { SessionRecord, Store } from "../snapshots/store.ts";
+import type { StagingArea } from "../staging/stage.ts";
 import { Session } from "./session.ts";
 import { Standby } from "./standby.ts";
 
@@ -12,10 +13,14 @@ export interface ManagerOptions {
   /** token of this server */
   owner: string;
   launch(signal?: AbortSignal): Promise<Kernel>;
+  /** the area that files are loaded into, below a staging directory */
+  openFiles(directory: string): StagingArea;
   /** the door for one session's host calls */
   door(session: string): (call: IncomingCall) => Promise<CallReply>;
   /** `milliseconds` without a call after which a session is paused */
   idlePauseMs: number;
+  /** sessions this server keeps open at once */
+  limit: number;
   /** `bytes` the machine can still give away */
   freeMemory(): number;
   log: Logger;
@@ -102,6 +107,7 @@ export class SessionManager implements AsyncDisposable {
       record,
       store: this.options.store,
       openKernel: (signal) => this.standby.take(signal),
+      openFiles: (directory) => this.options.openFiles(directory),
       door: this.options.door(record.name),
       log: this.options.log,
     });
@@ -116,16 +122,16 @@ export class SessionManager implements AsyncDisposable {
   }
 
   private checkRoom(name: string): void {
-    if (this.byName.size === 0 || this.options.freeMemory() > SESSION_BYTES) return;
-    const idle = [...this.byName.values()]
-      .filter(({ state }) => state !== "running")
-      .map((session) => session.name);
+    const open = new Set(this.byName.values());
+    const full = open.size >= this.options.limit;
+    const starved = open.size > 0 && this.options.freeMemory() < SESSION_BYTES;
+    if (!full && !starved) return;
+    const idle = [...open].filter(({ state }) => state !== "running").map((session) => session.name);
     throw new ClocheError("session.limit", {
-      message: `there is not enough free memory to open session ${name}`,
-      hint:
-        idle.length > 0
-          ? `Idle sessions that could be reset: ${idle.join(", ")}.`
-          : "Stop a running cell first.",
+      message: full
+        ? `this server keeps at most ${this.options.limit} sessions open, so ${name} was not opened`
+        : `there is not enough free memory to open session ${name}`,
+      hint: `Work in one that is open${idle.length > 0 ? ` and idle (${idle.join(", ")})` : ""}, or raise \`sessions\` in the configuration.`,
     });
   }
 

@@ -1,20 +1,22 @@
 // One session: its kernel, its queue, its cells. It decides what runs when, and what is said when something dies.
 import type { CallReply, IncomingCall } from "../kernel/channel.ts";
 import type { Kernel } from "../kernel/launch.ts";
-import type { LoadRequest } from "../kernel/messages.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
+import type { StageRequest } from "../staging/request.ts";
+import type { StageProgress, StagingArea } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
 export interface SessionOptions {
   record: SessionRecord;
-  /** the name the caller uses, which another server's hold may have turned into `record.name` */
   store: Store;
   /** a kernel of its own: the warm standby, or a new one */
   openKernel(signal?: AbortSignal): Promise<Kernel>;
+  /** the area that files are loaded into, for a kernel whose staging directory this is */
+  openFiles(directory: string): StagingArea;
   /** answers the session's host calls */
   door(call: IncomingCall): Promise<CallReply>;
   log: Logger;
@@ -33,13 +35,6 @@ export interface RunOptions extends WaitOptions {
   timeoutMs?: number;
 }
 
-/** Brings a load's files into the session's `data/` directory and says what came; the signal fires on stop. */
-export type StageLoad = (
-  staging: string,
-  signal: AbortSignal,
-  onProgress: (line: string) => void,
-) => Promise<LoadRequest>;
-
 /** `milliseconds` between an interrupt and the end of a kernel that ignores it. */
 export const GRACE_MS = 3_000;
 const RESTART_DEADLINE_MS = 5_000;
@@ -53,6 +48,7 @@ export class Session {
   private readonly turnstile = new Turnstile();
   private readonly log: Logger;
   private kernel: Kernel | undefined;
+  private files: StagingArea | undefined;
   private opening: Promise<Kernel> | undefined;
   private current: Cell | undefined;
   private readonly notes: string[] = [];
@@ -86,13 +82,16 @@ export class Session {
   }
 
   /** Loads files as a cell of its own: copying them in can be followed and stopped like any code. */
-  async load(description: string, stage: StageLoad, options: RunOptions): Promise<CellView> {
-    return this.runCell("load", description, options, async (cell) => {
+  async load(request: StageRequest, options: RunOptions): Promise<CellView> {
+    return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
       const kernel = await this.ready(signal);
-      const request = await stage(kernel.staging.path, signal, (line) => cell.log.progress(line));
+      const staged = await this.files!.stage(request, signal, (progress) =>
+        cell.log.progress(copied(progress)),
+      );
       signal.throwIfAborted();
-      return cell.attach(kernel.channel.load(cell.number, request, cell.listener));
+      for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
+      return cell.attach(kernel.channel.load(cell.number, staged.request, cell.listener));
     });
   }
 
@@ -136,7 +135,7 @@ export class Session {
       try {
         await kernel.channel.restart(true, RESTART_DEADLINE_MS);
         this.paused = false;
-        await kernel.staging.clearData();
+        await this.files?.clear();
       } catch (error) {
         await this.drop(asClocheError(error));
       }
@@ -306,6 +305,7 @@ export class Session {
       this.opening = undefined;
     });
     const kernel = await this.opening;
+    this.files = this.options.openFiles(kernel.directories.staging);
     kernel.adopt({
       call: (call) => this.options.door(call),
       died: (reason) => this.lost(reason),
@@ -365,4 +365,15 @@ export class Session {
   private touch(): void {
     this.lastUsed = Date.now();
   }
+}
+
+/** What a load brings, for the record. */
+function describe({ path, paths, text, name }: StageRequest): string {
+  const what = text === undefined ? (paths ?? [path]).join(", ") : `text of ${text.length} characters`;
+  return `load ${what}${name === undefined ? "" : ` as ${name}`}`;
+}
+
+function copied({ bytes, total }: StageProgress): string {
+  const megabytes = (count: number) => Math.round(count / 1e6).toLocaleString("en-US");
+  return `copied ${megabytes(bytes)} of ${megabytes(total)} MB`;
 }

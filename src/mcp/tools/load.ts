@@ -1,6 +1,5 @@
 // load: host data into the session, without its content passing through the conversation.
 import { z } from "zod";
-import { ClocheError } from "../../shared/errors.ts";
 import { DEFAULT_CHARS } from "../render.ts";
 import { defineTool } from "../tool.ts";
 import { sessionArgument } from "./session-argument.ts";
@@ -27,13 +26,9 @@ export const load = defineTool({
     format: z.string().max(40).optional().describe("csv, json, xlsx, text…; by default detected"),
     session: sessionArgument,
   }),
-  async handle({ session: wanted, ...request }, { sessions, planLoad, signal, progress }, response) {
-    const given = [request.path, request.paths, request.text].filter((source) => source !== undefined).length;
-    if (given !== 1)
-      throw new ClocheError("input.invalid", { message: "load takes exactly one of path, paths and text" });
-    const plan = await planLoad(request);
+  async handle({ session: wanted, ...request }, { sessions, signal, progress }, response) {
     const session = sessions.find(wanted);
-    const view = await session.load(plan.description, plan.stage, {
+    const view = await session.load(request, {
       waitMs: WAIT_MS,
       signal,
       ...(progress ? { onProgress: progress } : {}),

@@ -1,0 +1,138 @@
+// The composition root: the only file that names implementations. Everything below gets its parts from here.
+import { freemem } from "node:os";
+import { fileURLToPath } from "node:url";
+import { DirectoryStore } from "./artifacts/directory.ts";
+import type { CliContext, Terminal } from "./cli/context.ts";
+import { type Config, resolveConfig } from "./config/config.ts";
+import { openLogFile } from "./config/log-file.ts";
+import { prepareState } from "./config/paths.ts";
+import { readSurroundings } from "./config/surroundings.ts";
+import { publishCall } from "./hostcalls/publish.ts";
+import { DEFAULT_QUOTAS, openDoor } from "./hostcalls/router.ts";
+import { launchKernel } from "./kernel/launch.ts";
+import { BubblewrapSandbox } from "./sandboxes/bubblewrap.ts";
+import { chooseSandbox } from "./sandboxes/choose.ts";
+import { DockerSandbox } from "./sandboxes/docker.ts";
+import { installKernelFiles } from "./sandboxes/kernel-files.ts";
+import type { Sandbox } from "./sandboxes/sandbox.ts";
+import { createStagingDirectory, sweepStagingDirectories } from "./sandboxes/staging-directory.ts";
+import { SessionManager } from "./session/manager.ts";
+import type { Logger } from "./shared/log.ts";
+import { forgetProject } from "./snapshots/forget.ts";
+import { Owners } from "./snapshots/lease.ts";
+import { SqliteStore } from "./snapshots/sqlite.ts";
+import { Access } from "./staging/access.ts";
+import { StagingArea } from "./staging/stage.ts";
+
+/** Where the kernel packages lie in the project. */
+const KERNEL_SOURCE = fileURLToPath(new URL("../sandbox", import.meta.url));
+
+/** What a running server holds; disposing of it ends every session. */
+export interface App extends AsyncDisposable {
+  sessions: SessionManager;
+  /** the sandbox that serves */
+  sandbox: Sandbox;
+  /** sentences for the first answer */
+  notices: string[];
+}
+
+/** Both sandboxes as this configuration would use them, in the order they are tried. */
+export async function sandboxes(config: Config): Promise<Sandbox[]> {
+  const { installation, paths } = config;
+  const python = installation?.python?.environment;
+  const kernel =
+    python === undefined
+      ? paths.kernel
+      : await installKernelFiles({
+          source: KERNEL_SOURCE,
+          target: paths.kernel,
+          python: `${python}/bin/python`,
+        });
+  const docker = new DockerSandbox({
+    environment: config.docker,
+    ...(installation?.docker ? { image: installation.docker.image } : {}),
+  });
+  const bubblewrap = new BubblewrapSandbox({
+    ...(python === undefined ? {} : { python }),
+    kernel,
+    uid: config.uid,
+    ...(config.docker.runtimeDirectory ? { runtimeDirectory: config.docker.runtimeDirectory } : {}),
+  });
+  return installation?.sandbox === "bubblewrap" ? [bubblewrap, docker] : [docker, bubblewrap];
+}
+
+/** Opens everything a server needs. Throws `sandbox.unavailable` with what to install, `store.*`, `config.*`. */
+export async function openApp(config: Config, log: Logger): Promise<App> {
+  prepareState(config.paths, config.uid);
+  const owners = new Owners(config.paths.owners);
+  const sandbox = await chooseSandbox(await sandboxes(config), config.sandbox);
+  const lease = owners.lease();
+  await Promise.allSettled([
+    sandbox.reap((owner) => owners.isAlive(owner)),
+    sweepStagingDirectories(config.paths, (owner) => owners.isAlive(owner)),
+  ]);
+  owners.clean();
+  const store = new SqliteStore(config.paths.database, owners, lease.token);
+  const access = new Access({
+    project: config.project,
+    roots: config.roots,
+    deny: config.deny,
+    own: config.guarded,
+    home: config.home,
+  });
+  const artifacts = new DirectoryStore({ project: config.project, output: config.output });
+  const calls = [publishCall(artifacts)];
+
+  const sessions = new SessionManager({
+    store,
+    owner: lease.token,
+    launch: (signal) =>
+      launchKernel({
+        sandbox,
+        createStaging: () => createStagingDirectory(config.paths, lease.token),
+        limits: config.limits,
+        owner: lease.token,
+        hostFile: config.paths.database,
+        ...(signal ? { signal } : {}),
+      }),
+    openFiles: (directory) => new StagingArea({ directory, access, capacity: config.disk }),
+    door: (session) => openDoor(session, { calls, ...DEFAULT_QUOTAS, log }),
+    idlePauseMs: config.idlePauseMinutes * 60_000,
+    limit: config.sessions,
+    freeMemory: freemem,
+    log,
+  });
+  log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
+  return {
+    sessions,
+    sandbox,
+    notices: store.notice ? [store.notice] : [],
+    async [Symbol.asyncDispose]() {
+      await sessions[Symbol.asyncDispose]();
+      store[Symbol.dispose]();
+      lease[Symbol.dispose]();
+    },
+  };
+}
+
+/** What the commands other than `serve` work with. */
+export function cliContext(terminal: Terminal): CliContext {
+  return {
+    terminal,
+    resolveConfig,
+    sandboxes,
+    openStore(config) {
+      const store = new SqliteStore(config.paths.database, new Owners(config.paths.owners));
+      if (store.notice) terminal.complain(store.notice);
+      return store;
+    },
+    forget({ paths }) {
+      forgetProject(paths.projectState, paths.database, new Owners(paths.owners));
+    },
+  };
+}
+
+/** The log of this configuration: on disk, with warnings on stderr too. */
+export function openLog(config: Config): Logger {
+  return openLogFile({ path: config.paths.logFile, level: config.logLevel, env: readSurroundings().env });
+}

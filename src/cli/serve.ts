@@ -1,0 +1,66 @@
+// `cloche serve`: MCP over stdin and stdout until the client goes away. Starts nothing before the first tool call.
+import { serveStdio } from "@modelcontextprotocol/server/stdio";
+import type { Command } from "commander";
+import { type App, openApp, openLog } from "../app.ts";
+import { resolveConfig } from "../config/config.ts";
+import { createServer } from "../mcp/server.ts";
+import { VERSION } from "../version.ts";
+
+/** The client sends SIGKILL half a second after SIGTERM; sandboxes end by themselves with the process. */
+const SHUTDOWN_MS = 400;
+
+export function registerServe(program: Command): void {
+  program
+    .command("serve")
+    .description("Serve MCP over stdin and stdout; a client such as Claude starts this.")
+    .option(
+      "--project <directory>",
+      "the project whose files may be loaded (default: CLAUDE_PROJECT_DIR, else the current directory)",
+    )
+    .option("--sandbox <kind>", "docker, bubblewrap or auto")
+    .option("--memory <size>", "memory of one session, for example 4GiB")
+    .option("--cpus <number>", "processors of one session")
+    .action(serve);
+}
+
+async function serve(options: {
+  project?: string;
+  sandbox?: string;
+  memory?: string;
+  cpus?: string;
+}): Promise<void> {
+  const config = resolveConfig(options);
+  const log = openLog(config);
+  let app: Promise<App> | undefined;
+  const notices = [...config.warnings];
+  const context = async () => {
+    app ??= openApp(config, log).then((opened) => {
+      notices.push(...opened.notices);
+      return opened;
+    });
+    // A sandbox that was missing may be there at the next call.
+    app.catch(() => {
+      app = undefined;
+    });
+    return { sessions: (await app).sessions };
+  };
+  const handle = serveStdio(() => createServer({ version: VERSION, notices, context, log }), {
+    onerror: (error) => log.warn("mcp.error", { message: error.message }),
+  });
+
+  let ending: Promise<void> | undefined;
+  const end = (why: string) => {
+    ending ??= (async () => {
+      log.info("server.ending", { why });
+      setTimeout(() => process.exit(0), SHUTDOWN_MS).unref();
+      await handle.close().catch(() => {});
+      await (await app?.catch(() => undefined))?.[Symbol.asyncDispose]();
+      process.exit(0);
+    })();
+    return ending;
+  };
+  process.stdin.on("end", () => void end("end of input"));
+  process.stdin.on("close", () => void end("end of input"));
+  process.stdout.on("error", () => void end("the client is gone"));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void end(signal));
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+// argv → command. Each command registers itself; what fails becomes one sentence and an exit code.
+import { Command, CommanderError } from "commander";
+import { cliContext } from "./app.ts";
+import { registerCommands } from "./cli/commands.ts";
+import { registerServe } from "./cli/serve.ts";
+import { processTerminal } from "./cli/terminal.ts";
+import { asClocheError } from "./shared/errors.ts";
+import { VERSION } from "./version.ts";
+
+const program = new Command("cloche")
+  .description("One persistent Python session for Claude, in a sealed sandbox.")
+  .version(VERSION)
+  .exitOverride()
+  .showSuggestionAfterError()
+  .showHelpAfterError("Run cloche --help for what there is.");
+registerServe(program);
+registerCommands(program, cliContext(processTerminal()));
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  if (thrown instanceof CommanderError) process.exit(thrown.exitCode === 0 ? 0 : 2);
+  const error = asClocheError(thrown);
+  process.stderr.write(`cloche: ${error.sentence}\n`);
+  process.exit(error.code === "config.invalid" || error.code === "input.invalid" ? 2 : 1);
+}
