@@ -1,18 +1,26 @@
-// Finds a Docker engine that answers, the way the server does.
-import Docker from "dockerode";
-import type { Surroundings } from "../../src/config/surroundings.ts";
-import { withDeadline } from "../../src/shared/async.ts";
+// Finds the Docker engine that the server would use.
+import type Docker from "dockerode";
+import { resolveConfig } from "../../src/config/config.ts";
+import { dockerEnvironment, type Surroundings } from "../../src/config/surroundings.ts";
+import { connectEngine } from "../../src/sandboxes/docker-connection.ts";
+import { asClocheError, type ClocheError } from "../../src/shared/errors.ts";
 
-const ANSWER_WITHIN_MS = 5_000;
+/** An engine that answers, or why there is none. */
+export type FoundEngine = { docker: Docker; problem?: never } | { docker?: never; problem: ClocheError };
 
-/** A client of the engine, or undefined where none answers. */
-export async function findEngine({ env }: Surroundings): Promise<Docker | undefined> {
-  const socketPath = (env.DOCKER_HOST ?? "unix:///var/run/docker.sock").replace("unix://", "");
-  const engine = new Docker({ socketPath, timeout: 0 });
+export async function findEngine(surroundings: Surroundings, project: string): Promise<FoundEngine> {
   try {
-    await withDeadline(engine.ping(), ANSWER_WITHIN_MS, "the Docker engine");
-    return engine;
+    return { docker: (await connectEngine(environment(surroundings, project))).docker };
+  } catch (error) {
+    return { problem: asClocheError(error) };
+  }
+}
+
+/** The settings may name the engine; where they cannot be read, the environment still does. */
+function environment(surroundings: Surroundings, project: string) {
+  try {
+    return resolveConfig({ project }, surroundings).docker;
   } catch {
-    return undefined;
+    return dockerEnvironment(surroundings);
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type Docker from "dockerode";
 import type { Environment } from "../../src/config/surroundings.ts";
+import { withDeadline } from "../../src/shared/async.ts";
 import { buildArguments, companyCertificates, needsHostNetwork } from "./downloads.ts";
 import { fileInputs, fingerprint, sourceFiles } from "./fingerprint.ts";
 import { type Say, say, step } from "./progress.ts";
@@ -12,6 +13,8 @@ import { registryAuth } from "./registry-auth.ts";
 const REPOSITORY = "cloche-sandbox";
 /** Label with the state directory an image was built for: another clone's images are not ours to remove. */
 const OWNER = "cloche.state";
+const ANSWER_MS = 30_000;
+const REMOVAL_MS = 120_000;
 /** Everything of `sandbox` that goes into the image; a directory ends with a slash. */
 const INPUTS = ["Dockerfile", "requirements.txt", "finish_environment.py", "cloche_kernel/", "cloche/"];
 
@@ -79,7 +82,7 @@ export async function prepareImage(request: ImageRequest): Promise<{ image: stri
 
 async function isPresent(engine: Docker, image: string): Promise<boolean> {
   try {
-    await engine.getImage(image).inspect();
+    await withDeadline(engine.getImage(image).inspect(), ANSWER_MS, "the Docker engine's answer");
     return true;
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 404) return false;
@@ -152,11 +155,12 @@ export async function retireImages(
   owner: string,
   keep: readonly (string | undefined)[],
 ): Promise<void> {
-  const images = await engine.listImages({ filters: { label: [`${OWNER}=${owner}`] } });
+  const listed = engine.listImages({ filters: { label: [`${OWNER}=${owner}`] } });
+  const images = await withDeadline(listed, ANSWER_MS, "the Docker engine's answer");
   for (const tag of images.flatMap((image) => image.RepoTags ?? [])) {
     if (keep.includes(tag)) continue;
     try {
-      await engine.getImage(tag).remove();
+      await withDeadline(engine.getImage(tag).remove(), REMOVAL_MS, "the removal");
       say(`Removed the image ${tag}.`);
     } catch (error) {
       say(`The image ${tag} stays: ${(error as Error).message}`);

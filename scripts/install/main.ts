@@ -25,7 +25,7 @@ async function main(options: Options): Promise<void> {
   const surroundings = readSurroundings();
   const paths = pathsFor(clone, surroundings);
   const before = recordOf(paths.state);
-  const engine = await findEngine(surroundings);
+  const engine = await findEngine(surroundings, clone);
   const packages = wantedPackages(options, before);
   const base = options.baseImage ?? before?.docker?.base;
   const site: Site = { clone, paths, surroundings, engine, base, packages };
@@ -49,7 +49,8 @@ async function main(options: Options): Promise<void> {
   }
   writeInstallation(paths.state, record);
   retireEnvironments(paths.python, [record.python?.environment, before?.python?.environment]);
-  if (engine) await retireImages(engine, paths.state, [record.docker?.image, before?.docker?.image]);
+  if (engine.docker)
+    await retireImages(engine.docker, paths.state, [record.docker?.image, before?.docker?.image]);
   if (options.prepare || !record.launcher) return;
 
   if (options.register) {
@@ -84,11 +85,14 @@ async function showProof(launcher: string, prepared: Prepared, options: Options)
     kind === "docker" ? prepared.docker : prepared.python,
   );
   for (const kind of kinds) {
-    const proof = await prove(launcher, options.sandbox === "auto" ? undefined : kind);
-    say(`Proved: ${proof.cell}`);
-    say(`  → ${proof.answer.replaceAll("\n", "\n    ")}`);
+    const { cell, answer, sandbox, coldMs, warmMs } = await prove(
+      launcher,
+      options.sandbox === "auto" ? undefined : kind,
+    );
+    say(`Proved: ${cell}`);
+    say(`  → ${answer.replaceAll("\n", "\n    ")}`);
     say(
-      `  served by ${kind}; ${(proof.coldMs / 1000).toFixed(1)} s from starting the server, the next cell ${proof.warmMs.toFixed(0)} ms`,
+      `  in the ${sandbox} sandbox, ${(coldMs / 1000).toFixed(1)} s after starting the server; a second cell took ${warmMs.toFixed(0)} ms`,
     );
   }
 }

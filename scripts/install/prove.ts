@@ -1,4 +1,5 @@
 // The proof at the end of the set-up: one cell through the server that was just installed, over MCP as a client does it.
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,8 @@ const DEADLINE_MS = 60_000;
 export interface Proof {
   cell: string;
   answer: string;
+  /** the sandbox that served */
+  sandbox: string;
   /** from starting the server to the answer */
   coldMs: number;
   /** a second cell, with the session there */
@@ -22,10 +25,10 @@ export interface Proof {
 /** Runs the cell through `launcher serve` in a project of its own. Throws with the server's own words. */
 export async function prove(launcher: string, sandbox: "docker" | "bubblewrap" | undefined): Promise<Proof> {
   const project = realpathSync(mkdtempSync(join(tmpdir(), "cloche-proof-")));
-  const choice = sandbox ? ["--sandbox", sandbox] : [];
+  const choice = ["--project", project, ...(sandbox ? ["--sandbox", sandbox] : [])];
   const transport = new StdioClientTransport({
     command: launcher,
-    args: ["serve", "--project", project, ...choice],
+    args: ["serve", ...choice],
     stderr: "pipe",
   });
   let complaints = "";
@@ -41,12 +44,27 @@ export async function prove(launcher: string, sandbox: "docker" | "bubblewrap" |
     if (!answer.includes(EXPECTED)) throw new Error(`expected ${EXPECTED}, and the answer was: ${answer}`);
     const again = performance.now();
     await cell(client, "1+1");
-    return { cell: CELL, answer: answer.trim(), coldMs, warmMs: performance.now() - again };
+    const warmMs = performance.now() - again;
+    return { cell: CELL, answer: answer.trim(), sandbox: servingSandbox(launcher, choice), coldMs, warmMs };
   } catch (error) {
     throw new Error(`the first cell did not run: ${(error as Error).message}\n${complaints}`.trim());
   } finally {
     await client.close().catch(() => {});
+    spawnSync(launcher, ["forget", "--project", project, "--yes"], { stdio: "ignore", timeout: 30_000 });
     rmSync(project, { recursive: true, force: true });
+  }
+}
+
+/** The kind that the server chooses, by its own account. */
+function servingSandbox(launcher: string, choice: string[]): string {
+  const { stdout, stderr } = spawnSync(launcher, ["doctor", "--json", ...choice], {
+    encoding: "utf8",
+    timeout: DEADLINE_MS,
+  });
+  try {
+    return (JSON.parse(stdout) as { serves: string }).serves;
+  } catch {
+    throw new Error(`cloche doctor does not answer: ${stderr}`);
   }
 }
 

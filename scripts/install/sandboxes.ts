@@ -1,13 +1,13 @@
 // Decides which sandboxes this machine gets and makes them ready; what only root can install is asked for here.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import type Docker from "dockerode";
 import type { Installation } from "../../src/config/installation.ts";
 import type { Paths } from "../../src/config/paths.ts";
 import type { Surroundings } from "../../src/config/surroundings.ts";
 import { dockerEnvironment } from "../../src/config/surroundings.ts";
 import { ClocheError } from "../../src/shared/errors.ts";
 import { findCommand } from "../../src/shared/find-command.ts";
+import type { FoundEngine } from "./engine.ts";
 import { BaseUnavailable, prepareImage } from "./image.ts";
 import { findInterpreter, isPublic } from "./interpreter.ts";
 import type { Options } from "./options.ts";
@@ -18,7 +18,7 @@ export interface Site {
   clone: string;
   paths: Paths;
   surroundings: Surroundings;
-  engine: Docker | undefined;
+  engine: FoundEngine;
   /** name of the base image; the Dockerfile's own where absent */
   base: string | undefined;
   /** the user's own requirements, as text */
@@ -42,7 +42,7 @@ export async function prepareSandboxes(site: Site, options: Options): Promise<Pr
 }
 
 async function auto(site: Site, options: Options): Promise<Prepared> {
-  if (site.engine) {
+  if (site.engine.docker) {
     try {
       return { docker: await docker(site) };
     } catch (error) {
@@ -50,7 +50,7 @@ async function auto(site: Site, options: Options): Promise<Prepared> {
       say(`Docker answers, but ${error.message}. Going on as if there were no Docker;`);
       say("--base-image names another base, such as one on your company's mirror.");
     }
-  }
+  } else if (process.platform === "linux") say(`Without Docker: ${site.engine.problem.message}.`);
   return { python: await bubblewrap(site, options) };
 }
 
@@ -58,7 +58,7 @@ async function auto(site: Site, options: Options): Promise<Prepared> {
 export async function prepareWhatIsThere(site: Site, options: Options): Promise<Prepared> {
   const { env } = site.surroundings;
   const prepared: Prepared = {};
-  if (site.engine) {
+  if (site.engine.docker) {
     try {
       prepared.docker = await docker(site);
     } catch (error) {
@@ -71,14 +71,9 @@ export async function prepareWhatIsThere(site: Site, options: Options): Promise<
 }
 
 async function docker({ engine, clone, base, paths, packages, surroundings }: Site) {
-  if (!engine) {
-    throw new ClocheError("sandbox.unavailable", {
-      message: "no Docker engine answers",
-      hint: "Start Docker, or name its address in DOCKER_HOST; on Linux, --sandbox bubblewrap needs none.",
-    });
-  }
+  if (!engine.docker) throw engine.problem;
   return prepareImage({
-    engine,
+    engine: engine.docker,
     sources: join(clone, "sandbox"),
     base,
     packages,
@@ -88,12 +83,12 @@ async function docker({ engine, clone, base, paths, packages, surroundings }: Si
   });
 }
 
-async function bubblewrap({ clone, paths, packages, surroundings }: Site, options: Options) {
+async function bubblewrap({ clone, engine, paths, packages, surroundings }: Site, options: Options) {
   const { env, uid } = surroundings;
   if (process.platform !== "linux") {
     throw new ClocheError("sandbox.unavailable", {
-      message: "on this system Cloche needs Docker, and no Docker engine answers",
-      hint: "Start Docker Desktop (or another engine), then run ./setup.sh again.",
+      message: `on this system Cloche needs Docker, and ${engine.problem?.message ?? "its image could not be made"}`,
+      hint: engine.problem?.hint ?? "Name a base that can be had with --base-image.",
     });
   }
   const missing = () => [

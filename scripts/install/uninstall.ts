@@ -22,7 +22,8 @@ export async function uninstall(site: Site, record: Installation | undefined, pu
       say("Removed the entry in Claude Desktop's settings.");
   });
   if (removeLauncher(launcher)) say(`Removed ${launcher}.`);
-  if (engine) await attempt("Docker", () => retireImages(engine, paths.state, []));
+  const { docker } = engine;
+  if (docker) await attempt("Docker", () => retireImages(docker, paths.state, []));
   else if (record?.docker) say(`No Docker engine answers: its image ${record.docker.image} stays.`);
   removeState(paths.state, paths.projects, purge);
   const folder = record?.desktopProject;
