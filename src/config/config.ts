@@ -80,6 +80,7 @@ export function resolveConfig(
       draft.warnings.push(...warnings);
     }
     assign(draft, settings, paths.userConfig);
+    fitTmpfs(draft);
   }
 
   const file = join(project.path, PROJECT_FILE);
@@ -133,8 +134,12 @@ function fit({ values, origins, warnings }: Draft, { memory, cpus }: Surrounding
     warnings.push(
       `memory is ${formatSize(values.memory)} (${origins.memory}), but this machine has ${formatSize(memory)}.`,
     );
-  const quarter = Math.floor(values.memory / 4);
-  if (origins.tmpfs === "default") values.tmpfs = quarter;
+  fitTmpfs({ values, origins });
+}
+
+/** A quarter of memory unless it is given, and never more than memory. */
+function fitTmpfs({ values, origins }: Pick<Draft, "values" | "origins">): void {
+  if (origins.tmpfs === "default") values.tmpfs = Math.floor(values.memory / 4);
   else values.tmpfs = Math.min(values.tmpfs, values.memory);
 }
 

@@ -63,7 +63,10 @@ function widenings(settings: SettingsFile, allowed: Settings): Widening[] {
         found.push({ name, asks: `the ${more.length === 1 ? "root" : "roots"} ${more.join(", ")}` });
     } else if (lowerIsNarrower.has(name)) {
       if ((value as number) > (now as number))
-        found.push({ name, asks: `${name} of ${show(name, value)}, which is more than ${show(name, now)}` });
+        found.push({
+          name,
+          asks: `${name} of ${showSetting(name, value)}, which is more than ${showSetting(name, now)}`,
+        });
     } else if (value !== now) {
       found.push({ name, asks: `${name} ${JSON.stringify(value)} instead of ${JSON.stringify(now)}` });
     }
@@ -76,7 +79,7 @@ function isAllowed(root: string, roots: readonly string[]): boolean {
 }
 
 /** A setting's value as a person reads it. */
-export function show(name: SettingName, value: unknown): string {
+export function showSetting(name: SettingName, value: unknown): string {
   if (["memory", "tmpfs", "scratch", "disk"].includes(name)) return formatSize(value as number);
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.join(", ");
   return value === "" ? "none" : String(value);

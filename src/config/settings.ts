@@ -73,7 +73,9 @@ export const settingsFile = z
     dockerHost: z
       .string()
       .regex(/^(unix|tcp|http|https|ssh):\/\/./, "expected an address such as unix:///var/run/docker.sock")
-      .describe("Address of the Docker engine, where neither DOCKER_HOST nor a Docker context names it."),
+      .describe(
+        "Address of the Docker engine. DOCKER_HOST and DOCKER_CONTEXT go before it; default: the current Docker context.",
+      ),
     logLevel: z
       .enum(["debug", "info", "warn", "error"])
       .describe("Least level that is logged. Default: info."),

@@ -56,7 +56,9 @@ export interface DockerEnvironment {
   uid: number;
 }
 
-export function dockerEnvironment({ env, home, uid }: Surroundings, host?: string): DockerEnvironment {
+/** `configured` is the setting `dockerHost`, which a variable overrides. */
+export function dockerEnvironment({ env, home, uid }: Surroundings, configured?: string): DockerEnvironment {
+  const host = env.DOCKER_HOST || (env.DOCKER_CONTEXT ? undefined : configured);
   return {
     ...(host ? { host } : {}),
     ...(env.DOCKER_CONTEXT ? { context: env.DOCKER_CONTEXT } : {}),

@@ -1,6 +1,5 @@
 // Removes a project's state, so that a server which is just opening it either is seen here or starts afresh.
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { lockOpening } from "./database.ts";
@@ -23,14 +22,6 @@ export function forgetProject(directory: string, database: string, owners: Owner
     renameSync(directory, aside);
   }
   rmSync(aside, { recursive: true, force: true });
-}
-
-/** `bytes` of everything below `directory`. */
-export function sizeOf(directory: string): number {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0)
-    .reduce((sum, size) => sum + size, 0);
 }
 
 /** Tokens of the servers on record; none where the record cannot be read, for then no server can use it either. */

@@ -1,0 +1,74 @@
+// `cloche sessions`: what a project, or every project, keeps and who holds it.
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import type { Config } from "../config/config.ts";
+import { type KnownProject, knownProjects, sizeOf } from "../config/known-projects.ts";
+import { formatSize } from "../config/sizes.ts";
+import type { SessionRecord } from "../snapshots/store.ts";
+import { type CliContext, JSON_OPTION, PROJECT_OPTION } from "./context.ts";
+import { ago, columns, count } from "./text.ts";
+
+export interface ListedSession {
+  name: string;
+  cells: number;
+  /** milliseconds since the epoch */
+  lastUsedAt: number;
+  /** a living server holds it */
+  held: boolean;
+}
+
+export function registerSessions(program: Command, context: CliContext): void {
+  program
+    .command("sessions")
+    .description("list the project's sessions")
+    .option(...PROJECT_OPTION)
+    .option("--all", "list every project that has state instead")
+    .option(...JSON_OPTION)
+    .action(({ project, all, json }: { project?: string; all?: boolean; json?: boolean }) => {
+      const config = context.resolveConfig(project === undefined ? {} : { project });
+      if (all) {
+        const projects = knownProjects(config.paths).map((known) => ({
+          ...known,
+          bytes: sizeOf(known.state),
+        }));
+        return context.terminal.print(json ? JSON.stringify(projects, null, 2) : projectsText(projects));
+      }
+      const sessions = listSessions(context, config);
+      context.terminal.print(json ? JSON.stringify(sessions, null, 2) : sessionsText(config, sessions));
+    });
+}
+
+/** The sessions on record, the one used last first; none where nothing ever ran. */
+export function listSessions({ openStore }: CliContext, config: Config): ListedSession[] {
+  const { database } = config.paths;
+  if (!existsSync(database)) return [];
+  using store = openStore(config);
+  return store.sessions().map(({ name, nextCell, lastUsedAt, holder }: SessionRecord) => ({
+    name,
+    cells: nextCell - 1,
+    lastUsedAt,
+    held: holder !== null && store.isAlive(holder),
+  }));
+}
+
+export function sessionsText({ project }: Config, sessions: readonly ListedSession[]): string {
+  if (sessions.length === 0) return `${project} has no sessions yet.`;
+  const rows = sessions.map(({ name, cells, lastUsedAt, held }) => [
+    name,
+    count(cells, "cell"),
+    ago(lastUsedAt),
+    held ? "held by a running server" : "free",
+  ]);
+  return `${project}\n${columns(rows, "  ")}`;
+}
+
+function projectsText(projects: readonly (KnownProject & { bytes: number })[]): string {
+  if (projects.length === 0) return "No project has state yet.";
+  const rows = projects.map(({ project, bytes, lastUsedAt }) => [
+    project,
+    formatSize(bytes),
+    lastUsedAt === undefined ? "never used" : ago(lastUsedAt),
+    existsSync(project) ? "" : "the directory is gone",
+  ]);
+  return columns(rows);
+}

@@ -1,0 +1,71 @@
+// `cloche trust`: the person reads what a project's .cloche.json asks for, and agrees to exactly that content or not.
+import type { Command } from "commander";
+import type { Config } from "../config/config.ts";
+import { prepareState } from "../config/paths.ts";
+import { recordTrust, revokeTrust } from "../config/trust.ts";
+import { ClocheError } from "../shared/errors.ts";
+import { type CliContext, PROJECT_OPTION } from "./context.ts";
+
+interface Options {
+  project?: string;
+  show?: boolean;
+  revoke?: boolean;
+  yes?: boolean;
+}
+
+export function registerTrust(program: Command, context: CliContext): void {
+  program
+    .command("trust")
+    .description("let the project's .cloche.json widen what sessions may do")
+    .option(...PROJECT_OPTION)
+    .option("--show", "only show what it asks for and whether it is trusted")
+    .option("--revoke", "trust it no longer")
+    .option("-y, --yes", "do not ask")
+    .addHelpText(
+      "after",
+      "\nTrust holds for one project and one content: a file that changes is asked about again.",
+    )
+    .action((options: Options) => trust(options, context));
+}
+
+async function trust(
+  { project, show, revoke, yes }: Options,
+  { resolveConfig, terminal }: CliContext,
+): Promise<void> {
+  const config = resolveConfig(project === undefined ? {} : { project });
+  if (revoke) {
+    revokeTrust(config.paths.trust);
+    return terminal.print(`The .cloche.json of ${config.project} may only narrow from now on.`);
+  }
+  terminal.print(describe(config));
+  const request = config.projectFile;
+  if (show || !request || request.trusted) return;
+  if (request.asks.length === 0) return terminal.print("There is nothing to agree to.");
+  if (config.byClaude)
+    throw new ClocheError("project.untrusted", {
+      message: "trusting a project is the person's decision, and this command was run by Claude",
+      hint: "Run `cloche trust` in a terminal of your own.",
+    });
+  const agreed = yes || (await terminal.confirm("Trust this content?"));
+  if (agreed === undefined)
+    throw new ClocheError("input.invalid", {
+      message: "there is no terminal to ask at",
+      hint: "Run it in a terminal, or add --yes.",
+    });
+  if (!agreed) return terminal.print("Nothing was changed.");
+  prepareState(config.paths, config.uid);
+  recordTrust(config.paths.trust, config.project, request.sha256);
+  terminal.print("Trusted. Servers that start from now on follow it.");
+}
+
+function describe({ project, projectFile }: Config): string {
+  if (!projectFile) return `${project} has no .cloche.json: nothing to trust.`;
+  const { file, asks, trusted } = projectFile;
+  if (asks.length === 0)
+    return `${file} asks for nothing beyond your own settings; what it narrows holds already.`;
+  const state = trusted ? "It is trusted, so this holds:" : "It is not trusted, so this is ignored:";
+  return [
+    `${file} asks for more than your own settings allow. ${state}`,
+    ...asks.map((one) => `- ${one}`),
+  ].join("\n");
+}
