@@ -8,6 +8,7 @@ import {
   ENVIRONMENT,
   INSIDE_ID,
   KERNEL,
+  ownFiles,
   PYTHON,
   processLimits,
   SCRATCH,
@@ -46,16 +47,8 @@ const MASKED = [
   "/proc/kallsyms",
 ];
 
-/** Files of the sandbox's own, handed over by descriptor. */
-export const OWN_FILES: readonly (readonly [path: string, content: string])[] = [
-  [
-    "/etc/passwd",
-    `root:x:0:0:root:/root:/usr/sbin/nologin\ncloche:x:${INSIDE_ID}:${INSIDE_ID}:Cloche:${WORKSPACE}:/usr/sbin/nologin\n`,
-  ],
-  ["/etc/group", `root:x:0:\ncloche:x:${INSIDE_ID}:\n`],
-  ["/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"],
-  ["/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"],
-];
+/** Handed over by descriptor. */
+export const OWN_FILES = ownFiles(INSIDE_ID, INSIDE_ID);
 
 /** Descriptors of bubblewrap's process, in the order of its stdio. */
 export const SECCOMP_FD = 3;
@@ -128,7 +121,7 @@ export function bubblewrapArguments(
     "--clearenv",
     ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ["--setenv", name, value]),
     ...system,
-    ...OWN_FILES.flatMap(([path], position) => {
+    ...OWN_FILES.flatMap(({ path }, position) => {
       return ["--perms", "0444", "--ro-bind-data", String(FIRST_FILE_FD + position), path];
     }),
     ...["--proc", "/proc"],

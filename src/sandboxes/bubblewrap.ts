@@ -186,7 +186,7 @@ class RunningBubblewrap implements RunningSandbox {
   async begin(program: Buffer, signal: AbortSignal | undefined): Promise<void> {
     const pipes = this.#child.stdio;
     (pipes[SECCOMP] as Writable).end(program);
-    for (const [position, [, content]] of OWN_FILES.entries())
+    for (const [position, { content }] of OWN_FILES.entries())
       (pipes[FILES + position] as Writable).end(content);
     try {
       const report = Promise.race([readAll(pipes[INFO] as Readable), this.exited.then(() => "")]);

@@ -4,7 +4,7 @@ import {
   COMMAND,
   DATA,
   ENVIRONMENT,
-  INSIDE_ID,
+  ownFiles,
   processLimits,
   SCRATCH,
   STAGING,
@@ -26,16 +26,22 @@ export interface EngineAbilities {
   selinux: boolean;
 }
 
+/** Who user code runs as, by the numbers inside. */
+export interface InsideUser {
+  uid: number;
+  gid: number;
+}
+
 export interface ContainerRequest {
   image: string;
-  /** `uid:gid` inside */
-  user: string;
+  user: InsideUser;
   seccompProfile: string;
   abilities: EngineAbilities;
   /** runs inside instead of the supervisor */
   command?: readonly string[];
 }
 
+/** `staging` holds the sandbox's own files (see `ownFiles`) under their paths. */
 export function containerOptions(
   { image, user, seccompProfile, abilities, command = COMMAND }: ContainerRequest,
   { limits, staging, scratch, owner }: StartOptions,
@@ -47,7 +53,7 @@ export function containerOptions(
   const ulimits = Object.entries(processLimits(limits));
   return {
     Image: image,
-    User: user,
+    User: `${user.uid}:${user.gid}`,
     Hostname: "cloche",
     WorkingDir: WORKSPACE,
     // The engine adds HOSTNAME, and an image's base adds its own: `env -i` starts from nothing.
@@ -91,6 +97,7 @@ export function containerOptions(
         bind(staging, STAGING, true),
         bind(`${staging}/data`, DATA, true),
         bind(scratch, SCRATCH, false),
+        ...ownFiles(0, 0).map(({ path }) => bind(`${staging}${path}`, path, true)),
       ],
       LogConfig: { Type: "none", Config: {} },
       AutoRemove: true,
@@ -106,7 +113,7 @@ export function cleaningOptions(
 ): ContainerCreateOptions {
   return {
     Image: request.image,
-    User: request.user,
+    User: `${request.user.uid}:${request.user.gid}`,
     Entrypoint: ["/usr/bin/find", SCRATCH, "-mindepth", "1", "-delete"],
     Cmd: [],
     NetworkDisabled: true,
@@ -124,9 +131,7 @@ export function cleaningOptions(
 }
 
 /** The user a person without root runs the container as, so that what it leaves in scratch is theirs to remove. */
-export function ownUser(): string | undefined {
+export function ownUser(): InsideUser | undefined {
   const [uid, gid] = [process.getuid?.(), process.getgid?.()];
-  return uid ? `${uid}:${gid}` : undefined;
+  return uid && gid ? { uid, gid } : undefined;
 }
-
-export const INSIDE_USER = `${INSIDE_ID}:${INSIDE_ID}`;

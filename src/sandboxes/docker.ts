@@ -1,6 +1,7 @@
 // The Docker sandbox: one hardened container a session, driven through dockerode. Every call to the engine is bounded.
-import { chmodSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Container, ContainerInspectInfo } from "dockerode";
 import { delay, withDeadline, within } from "../shared/async.ts";
@@ -10,13 +11,13 @@ import type { EngineEnvironment } from "./docker-engine.ts";
 import {
   cleaningOptions,
   containerOptions,
-  INSIDE_USER,
+  type InsideUser,
   LABEL,
   OWNER_LABEL,
   ownUser,
 } from "./docker-options.ts";
 import { DockerStreamReader } from "./docker-stream.ts";
-import { grantTo, INSIDE_ID, SOCKET } from "./layout.ts";
+import { grantTo, INSIDE_ID, ownFiles, SOCKET } from "./layout.ts";
 import type { RunningSandbox, Sandbox, SandboxExit, SandboxReport, StartOptions } from "./sandbox.ts";
 import { dockerSeccompProfile } from "./seccomp.ts";
 import { Stdio } from "./stdio.ts";
@@ -82,8 +83,9 @@ export class DockerSandbox implements Sandbox {
     const engine = await this.#connect();
     options.signal?.throwIfAborted();
     const image = this.#image();
-    const user = grant(engine, options);
     const { command } = this.#options;
+    const user = grant(engine, options);
+    writeOwnFiles(options.staging, user);
     const seccompProfile = dockerSeccompProfile(engine.architecture);
     const request = {
       image,
@@ -173,7 +175,7 @@ export class DockerSandbox implements Sandbox {
   /** Where the engine maps users, files in scratch belong to somebody whose files we cannot remove. */
   async #empty(
     engine: Engine,
-    request: { image: string; user: string; seccompProfile: string },
+    request: { image: string; user: InsideUser; seccompProfile: string },
     options: StartOptions,
   ): Promise<void> {
     if (!engine.mapped || (await readdir(options.scratch).catch(() => [])).length === 0) return;
@@ -185,17 +187,27 @@ export class DockerSandbox implements Sandbox {
 }
 
 /** Opens the directories to the user the container runs as, and says which that is. */
-function grant({ mapped }: Engine, { staging, scratch }: StartOptions): string {
+function grant({ mapped }: Engine, { staging, scratch }: StartOptions): InsideUser {
   const own = ownUser();
+  if (own !== undefined && !mapped) return own;
   if (mapped) {
     // Which host user it becomes is the engine's secret; the directories above are closed to everybody else.
     chmodSync(staging, 0o755);
     chmodSync(scratch, 0o777);
-    return INSIDE_USER;
+  } else {
+    grantTo(INSIDE_ID, staging, scratch);
   }
-  if (own !== undefined) return own;
-  grantTo(INSIDE_ID, staging, scratch);
-  return INSIDE_USER;
+  return { uid: INSIDE_ID, gid: INSIDE_ID };
+}
+
+/** Without a network the engine makes no /etc/hosts, and the image cannot know the user's number. */
+function writeOwnFiles(staging: string, { uid, gid }: InsideUser): void {
+  mkdirSync(join(staging, "etc"));
+  chmodSync(join(staging, "etc"), 0o755);
+  for (const { path, content } of ownFiles(uid, gid)) {
+    writeFileSync(join(staging, path), content);
+    chmodSync(join(staging, path), 0o444);
+  }
 }
 
 function missingImage(message: string): ClocheError {

@@ -31,6 +31,20 @@ export const ENVIRONMENT = {
   HOME: WORKSPACE,
 } as const;
 
+/** Files of the system that the sandbox has for itself: they name its one user and this machine, and nobody else's. */
+export function ownFiles(uid: number, gid: number): { path: string; content: string }[] {
+  const nobody = "/usr/sbin/nologin";
+  return [
+    {
+      path: "/etc/passwd",
+      content: `root:x:0:0:root:/root:${nobody}\ncloche:x:${uid}:${gid}:Cloche:${WORKSPACE}:${nobody}\n`,
+    },
+    { path: "/etc/group", content: `root:x:0:\ncloche:x:${gid}:\n` },
+    { path: "/etc/hosts", content: "127.0.0.1 localhost\n::1 localhost\n" },
+    { path: "/etc/nsswitch.conf", content: "passwd: files\ngroup: files\nhosts: files\n" },
+  ];
+}
+
 /** Isolated, without site (the supervisor needs the standard library only), without writing bytecode. */
 export const COMMAND: readonly string[] = [
   `${PYTHON}/bin/python`,
