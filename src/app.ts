@@ -46,7 +46,7 @@ export async function sandboxes(config: Config): Promise<Sandbox[]> {
       : await installKernelFiles({
           source: KERNEL_SOURCE,
           target: paths.kernel,
-          python: `${python}/bin/python`,
+          python,
         });
   const docker = new DockerSandbox({
     environment: config.docker,
