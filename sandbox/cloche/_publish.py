@@ -33,7 +33,8 @@ def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
     host refuses otherwise.
     """
     source = os.fspath(path)
-    with open(source, "rb") as file:
+    # Without O_NONBLOCK a FIFO would hold the cell until somebody writes to it.
+    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{source} is not a regular file")
         try:

@@ -51,8 +51,10 @@ class Display:
     def show(self, value: object) -> None:
         """Shows one value by the rule above."""
         if _is_plain(value):
-            self.text(self._plain(value))
-            return
+            text = self._plain(value)
+            if not _BARE_REPR.match(text):
+                self.text(text)
+                return
         if _is_figure(value):
             from cloche_kernel import figures
 

@@ -31,6 +31,10 @@ _F_DUPFD_CLOEXEC = 1030
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 
 
+#: the thread pools of the libraries that the zygote imported, found once
+_pools: Any = None
+
+
 def prepare() -> Shell:
     """Everything a kernel needs that can be done once: imports, the shell, display options."""
     import matplotlib
@@ -45,6 +49,8 @@ def prepare() -> Shell:
     pandas.set_option("display.max_columns", 30)
     pandas.set_option("display.max_colwidth", 80)
     cloche.install()
+    global _pools
+    _pools = threadpoolctl.ThreadpoolController()
     return build()
 
 
@@ -184,7 +190,7 @@ def _settle(cpus: int) -> None:
     os.environ.pop("PYTHONIOENCODING", None)
     sys.path.insert(0, "")
     warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")
-    threadpoolctl.threadpool_limits(cpus)
+    _pools.limit(limits=cpus)
 
 
 def _write(path: str, text: str) -> None:

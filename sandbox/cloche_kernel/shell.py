@@ -22,8 +22,12 @@ from cloche_kernel import tracebacks
 from cloche_kernel.display import Display
 
 
-class InputRefused(RuntimeError):
-    """Nobody can type into a cell."""
+class Refused(RuntimeError):
+    """What cannot be done from inside a cell; the text says what to do instead."""
+
+
+# What the user reads is the name, not where the class lives.
+Refused.__module__ = "builtins"
 
 
 class _Compiler(CachingCompiler):
@@ -101,11 +105,11 @@ class Shell(InteractiveShell):
     showindentationerror = showsyntaxerror
 
     def ask_exit(self) -> None:
-        raise InputRefused("exit() does not end the session; the reset tool starts it over.")
+        raise Refused("exit() does not end the session; the reset tool starts it over.")
 
     def enable_gui(self, gui: str | None = None) -> None:
         if gui:
-            raise InputRefused("There is no screen here; figures are shown as images by themselves.")
+            raise Refused("There is no screen here; figures are shown as images by themselves.")
 
 
 def build() -> Shell:
@@ -148,8 +152,8 @@ def _tokenizes(code: str) -> bool:
 
 
 def _refuse_input(*_: object, **__: object) -> NoReturn:
-    raise InputRefused("input() cannot be answered: nobody types into a cell. Ask the user, then put the answer in the code.")
+    raise Refused("input() cannot be answered: nobody types into a cell. Ask the user, then put the answer in the code.")
 
 
 def _refuse_install(_: str) -> NoReturn:
-    raise InputRefused(tracebacks.HOW_TO_ADD_PACKAGES)
+    raise Refused(tracebacks.HOW_TO_ADD_PACKAGES)

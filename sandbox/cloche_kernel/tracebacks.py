@@ -15,6 +15,10 @@ HOW_TO_ADD_PACKAGES = (
 )
 
 _LIMIT = 16_000
+#: frames shown at each end of a deep stack
+_FRAMES_SHOWN = 6
+#: where Cloche's own code lies: its frames tell the user nothing
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CELL_FILE = re.compile(r'File "<?(cell \d+(?:, part \d+)?)>?"')
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 
@@ -69,16 +73,13 @@ class _Trimmed(traceback.StackSummary):
         if self and len(self) - 1 not in kept:
             kept.append(len(self) - 1)
         lines: list[str] = []
-        next_index = kept[0] if kept and _is_users(self[kept[0]].filename) else 0
-        for index in _collapse(kept, self):
-            if index is None:
-                lines.append("  … the same frames again and again …\n")
-                continue
-            if index > next_index:
-                lines.append(f"  … {index - next_index} frames of libraries …\n")
-            next_index = index + 1
+        following = kept[0] if kept and _is_users(self[kept[0]].filename) else 0
+        for index in kept:
+            if index > following:
+                lines.append(f"  … {index - following} frames of libraries …\n")
+            following = index + 1
             lines.append(self._line(self[index]))
-        return lines
+        return _collapse(lines)
 
     def _line(self, frame: traceback.FrameSummary) -> str:
         plain = traceback.StackSummary.from_list([frame])
@@ -86,18 +87,19 @@ class _Trimmed(traceback.StackSummary):
         return text.replace(f'File "{frame.filename}"', _place(frame.filename), 1)
 
 
-def _collapse(kept: list[int], frames: traceback.StackSummary) -> list[int | None]:
+def _collapse(lines: list[str]) -> list[str]:
     """Deep recursion is shown by its first and last frames."""
-    if len(kept) <= 24:
-        return list(kept)
-    return [*kept[:8], None, *kept[-8:]]
+    if len(lines) <= 2 * _FRAMES_SHOWN:
+        return lines
+    left_out = len(lines) - 2 * _FRAMES_SHOWN
+    return [*lines[:_FRAMES_SHOWN], f"  … {left_out} more frames …\n", *lines[-_FRAMES_SHOWN:]]
 
 
 def _trim(described: traceback.TracebackException, seen: set[int]) -> None:
     if id(described) in seen:
         return
     seen.add(id(described))
-    described.stack = _Trimmed(described.stack)
+    described.stack = _Trimmed(frame for frame in described.stack if not frame.filename.startswith(_OWN))
     if isinstance(getattr(described, "text", None), str) and not any(_is_users(f.filename) for f in described.stack):
         described.stack = None  # type: ignore[assignment] # code that does not compile has no frames of its own
     for linked in (described.__cause__, described.__context__, *(getattr(described, "exceptions", None) or ())):

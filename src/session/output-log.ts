@@ -30,7 +30,10 @@ export class OutputLog {
   private head = "";
   private tail: string[] = [];
   private tailLength = 0;
-  private droppedBytes = 0;
+  /** `bytes` that the sandbox dropped */
+  private dropped = 0;
+  /** characters between head and tail that were dropped here */
+  private cut = 0;
   private readonly placed = new Map<string, { at: number; mime?: string; data?: Buffer }>();
   /** the last line shown while output is held back or dropped inside */
   private progressLine = "";
@@ -41,9 +44,9 @@ export class OutputLog {
 
   /** Marks that `bytes` are missing here. */
   drop(bytes: number): void {
-    this.droppedBytes += bytes;
+    this.dropped += bytes;
     this.add(this.decoder.end());
-    this.add(`\n… ${bytes.toLocaleString("en-US")} bytes of output dropped …\n`);
+    this.add(`\n… ${count(bytes)} bytes of output dropped …\n`);
   }
 
   progress(line: string): void {
@@ -56,7 +59,7 @@ export class OutputLog {
 
   image(id: string, mime: string, data: Buffer): void {
     const place = this.placed.get(id);
-    if (place) Object.assign(place, { mime, data });
+    if (place && isImage(mime, data)) Object.assign(place, { mime, data });
   }
 
   /** The last line a person would see. */
@@ -68,29 +71,24 @@ export class OutputLog {
 
   /** Everything as it is now. */
   snapshot(): OutputText {
-    let text = cleanText(this.head);
-    let tail = this.tail.join("");
-    let dropped = this.droppedBytes;
+    const kept = this.tail.join("").slice(-KEEP);
+    const cut = this.cut + this.tailLength - kept.length;
     const placed = [...this.placed.values()];
     // Cleaning may shorten the text before an image.
     const positions = placed.map(({ at }) =>
       at <= this.head.length ? cleanText(this.head.slice(0, at)).length : -1,
     );
-    if (tail.length > KEEP) {
-      const gone = tail.length - KEEP;
-      dropped += gone;
-      tail = `\n… ${gone.toLocaleString("en-US")} characters of output dropped …\n${tail.slice(-KEEP)}`;
-    }
-    text += cleanText(tail);
+    const gap = cut > 0 ? `\n… ${count(cut)} characters of output dropped …\n` : "";
+    const text = cleanText(this.head) + gap + cleanText(kept);
     const images = placed.flatMap(({ mime, data }, index) => {
       const at = positions[index]!;
       return mime && data ? [{ mime, data, at: at < 0 ? text.length : at }] : [];
     });
-    return { text, images, dropped };
+    return { text, images, dropped: this.dropped + cut };
   }
 
   private get length(): number {
-    return this.head.length + this.tailLength;
+    return this.head.length + this.cut + this.tailLength;
   }
 
   private add(text: string): void {
@@ -101,13 +99,19 @@ export class OutputLog {
     this.tail.push(room > 0 ? text.slice(room) : text);
     this.tailLength += this.tail.at(-1)!.length;
     if (this.tailLength > 4 * KEEP) {
-      const joined = this.tail.join("");
-      this.droppedBytes += joined.length - KEEP;
-      this.tail = [
-        `\n… ${(joined.length - KEEP).toLocaleString("en-US")} characters of output dropped …\n`,
-        joined.slice(-KEEP),
-      ];
+      this.cut += this.tailLength - KEEP;
+      this.tail = [this.tail.join("").slice(-KEEP)];
       this.tailLength = KEEP;
     }
   }
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en-US");
+}
+
+/** Is it what it says? A client is given no other bytes under the name of an image. */
+function isImage(mime: string, data: Buffer): boolean {
+  const magic = { "image/png": "89504e470d0a1a0a", "image/jpeg": "ffd8ff" }[mime];
+  return magic !== undefined && data.subarray(0, magic.length / 2).toString("hex") === magic;
 }
