@@ -9,6 +9,12 @@ import { isPattern } from "./glob.ts";
 import { type HostPath, label } from "./label.ts";
 import { nearNames } from "./near-names.ts";
 
+const NO_SECRETS =
+  "If there is data in it that is needed, ask the person for it in a file without the secrets.";
+
+/** Longest path that the system resolves (PATH_MAX), in `bytes`. */
+const MAX_PATH_BYTES = 4_096;
+
 export interface AccessPolicy {
   /** real path of the project directory: where relative paths start */
   project: string;
@@ -47,7 +53,7 @@ export class Access {
   async locate(written: string): Promise<Located> {
     const path = this.absolute(written);
     const denied = this.denied(path);
-    if (denied) throw refused(written, denied);
+    if (denied) throw refused(written, denied, NO_SECRETS);
     let real: string;
     let stat: Stats;
     try {
@@ -67,7 +73,7 @@ export class Access {
     const path = real.toString();
     if (!this.root(path)) throw this.outside(shown);
     const denied = this.denied(path);
-    if (denied) throw refused(shown, denied);
+    if (denied) throw refused(shown, denied, NO_SECRETS);
   }
 
   /** May the real path be read? */
@@ -105,6 +111,7 @@ export class Access {
 
   private absolute(written: string): string {
     if (written.trim() === "") throw invalid("the path is empty", "Give a path, or `text`.");
+    if (Buffer.byteLength(written) > MAX_PATH_BYTES) throw tooLong(written);
     if (written.includes("\0")) throw invalid("the path has a NUL character", "Correct the path.");
     if (/^file:\/\//i.test(written))
       throw new ClocheError("load.refused", {
@@ -140,7 +147,7 @@ export class Access {
       case "ELOOP":
         throw refused(written, "its links go in a circle");
       case "ENAMETOOLONG":
-        throw invalid(`the path ${label(written)} is longer than the system allows`, "Correct the path.");
+        throw tooLong(written);
       case "EACCES":
         throw refused(written, "the system denies permission", "Change its permissions, or load a copy.");
       default:
@@ -176,7 +183,7 @@ export class Access {
 export function refused(shown: HostPath, why: string, hint?: string): ClocheError {
   return new ClocheError("load.refused", {
     message: `${label(shown)} cannot be loaded: ${why}`,
-    hint: hint ?? "Copy what you need into a file of its own in the project directory, and load that.",
+    hint: hint ?? "Copy it to a regular file in the project directory, and load that.",
   });
 }
 
@@ -191,6 +198,10 @@ export function kindOf(stat: {
   if (stat.isSocket()) return "a socket";
   if (stat.isSymbolicLink()) return "a link";
   return stat.isDirectory() ? "a directory" : "a device";
+}
+
+function tooLong(written: string): ClocheError {
+  return invalid(`the path ${label(written)} is longer than the system allows`, "Correct the path.");
 }
 
 function invalid(message: string, hint: string): ClocheError {

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { copyFile, type FileHandle, open, rm } from "node:fs/promises";
 import { ClocheError } from "../shared/errors.ts";
+import { printable } from "../shared/printable.ts";
 
 /** Below this a process costs more than it saves, in `bytes`. */
 const SMALL_BYTES = 16 * 1024 * 1024;
@@ -46,13 +47,25 @@ export async function copyFromDescriptor(
     await written.chmod(0o444);
   } catch (error) {
     await rm(target, { force: true });
-    throw (error as NodeJS.ErrnoException).code === "ENOSPC" ? diskFull() : error;
+    throw asCopyError(error);
   } finally {
     await written.close();
   }
 }
 
-export function diskFull(): ClocheError {
+/** An error of the system while bytes are written to the staging directory, as a sentence; others as they are. */
+export function asCopyError(error: unknown): unknown {
+  const { code, errno } = error as NodeJS.ErrnoException;
+  if (code === "ENOSPC" || code === "EDQUOT") return diskFull();
+  if (typeof errno !== "number") return error;
+  return new ClocheError("load.refused", {
+    message: `the file could not be copied into Cloche's state (${code})`,
+    hint: "Check that disk, and that Cloche's state directory is there and writable; then load it again.",
+    cause: error,
+  });
+}
+
+function diskFull(): ClocheError {
   return new ClocheError("load.too_large", {
     message:
       "the disk that holds Cloche's state became full while the file was copied, so nothing was loaded",
@@ -106,7 +119,11 @@ async function copyByProcess(source: FileHandle, target: FileHandle, options: Co
     signal.throwIfAborted();
     if (end === "absent") return false;
     if (complaint.includes("No space left") || complaint.includes("quota")) throw diskFull();
-    if (end > 0) throw new Error(`copying failed: ${complaint.trim()}`);
+    if (end > 0)
+      throw new ClocheError("load.refused", {
+        message: `the file could not be copied (${printable(complaint.trim())})`,
+        hint: "Check the disk it lies on, then load it again.",
+      });
     return true;
   } finally {
     clearInterval(look);

@@ -180,7 +180,7 @@ export class Denylist {
       for (const pattern of files) this.add(pattern, what, "below");
     }
     for (const path of [...SYSTEM, ...SYSTEM_FILES]) this.add(path, "part of the operating system", "start");
-    for (const path of own) this.add(literal(path), "Cloche's own directory", "start");
+    for (const path of own) this.add(literal(path), "part of Cloche's own directories", "start");
     for (const pattern of extra) {
       const expanded = pattern.startsWith("~/") ? literal(home) + pattern.slice(1) : pattern;
       this.add(

@@ -60,7 +60,11 @@ export class SourceFile implements AsyncDisposable {
         throw refused(shown, "it was replaced while it was being opened", "Load it again.");
       access.demand(real, shown);
       if (stat.nlink > 1n && (await links.leadsToDenied(stat, real)))
-        throw refused(shown, "it is another name (a hard link) of a file that is never loaded");
+        throw refused(
+          shown,
+          "it is another name (a hard link) of a file that is never loaded",
+          "Load another file.",
+        );
       return new SourceFile(handle, stat, real, shown);
     } catch (error) {
       await handle?.close();
@@ -127,6 +131,10 @@ function readable(error: unknown, shown: HostPath): unknown {
     case "ENXIO":
       return refused(shown, "it is not a regular file", "Load a regular file.");
     default:
-      return error;
+      return isSystemError(error) ? refused(shown, `the system cannot read it (${error.code})`) : error;
   }
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return typeof (error as NodeJS.ErrnoException).errno === "number";
 }

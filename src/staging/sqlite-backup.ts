@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import Database from "better-sqlite3";
 
 /** How long a lock of another program is waited for, in `milliseconds`. */
-const LOCK_WAIT_MS = 10_000;
+const LOCK_WAIT_MS = 5_000;
 /** Pages in one step while writers of a rollback-mode database must get their turn: 64 MB of 4 KiB pages. */
 const STEP_PAGES = 16_384;
 /** After so many restarts (a writer changed the database between two steps) the rest is copied in one step. */
@@ -39,7 +39,7 @@ async function backup(source: string, target: string): Promise<void> {
     let left = Number.POSITIVE_INFINITY;
     let moved = Date.now();
     let restarts = 0;
-    await database.backup(target, {
+    const { totalPages } = await database.backup(target, {
       progress({ remainingPages }) {
         if (remainingPages > left) restarts++;
         if (remainingPages !== left) moved = Date.now();
@@ -49,6 +49,8 @@ async function backup(source: string, target: string): Promise<void> {
         return restarts > MAX_RESTARTS ? ALL_PAGES : STEP_PAGES;
       },
     });
+    // better-sqlite3 takes a lock that never let it begin for a finished backup of nothing.
+    if (totalPages === 0) throw new Failure("SQLITE_BUSY", "the database is locked");
   } finally {
     database.close();
   }

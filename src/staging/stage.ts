@@ -6,7 +6,7 @@ import { type LoadRequest, MAX_PAYLOAD_BYTES } from "../kernel/messages.ts";
 import { amount, DISK_RESERVE, freeBytes } from "../shared/disk-space.ts";
 import { ClocheError } from "../shared/errors.ts";
 import { type Access, refused } from "./access.ts";
-import { type CopyOptions, copyFromDescriptor } from "./copy.ts";
+import { asCopyError, type CopyOptions, copyFromDescriptor } from "./copy.ts";
 import { demandQuietDuckdb, isDuckdb } from "./duckdb.ts";
 import { HardLinks } from "./hard-links.ts";
 import { label, safeFileName, unique } from "./label.ts";
@@ -23,6 +23,8 @@ import { variableName } from "./variable-name.ts";
 
 /** Longest `text`, in `bytes`: it came through the conversation, so more is a mistake. */
 export const MAX_TEXT_BYTES = 5_000_000;
+/** Files left out that are named one by one. */
+const MAX_NOTES = 5;
 /** Where the sandbox sees the `data` directory of the staging directory. */
 const DATA = "/data";
 
@@ -98,17 +100,17 @@ export class StagingArea {
   ): Promise<Staged> {
     signal.throwIfAborted();
     demandOneSource(request);
-    await this.prepare();
     const links = new HardLinks(this.access);
     const run: Run = { signal, links, made: [], fresh: new Map(), done: 0, total: 0, onProgress };
     try {
+      await this.prepare();
       const staged =
         request.text === undefined ? await this.stageFiles(request, run) : await this.stageText(request, run);
       for (const [key, file] of run.fresh) this.copies.set(key, file);
       return staged;
     } catch (error) {
       for (const file of [...run.made]) await this.release(file, run);
-      throw error;
+      throw asCopyError(error);
     }
   }
 
@@ -169,6 +171,8 @@ export class StagingArea {
         notes.push(error.message);
       }
     }
+    if (notes.length > MAX_NOTES)
+      notes.splice(MAX_NOTES, Infinity, `${notes.length - MAX_NOTES} more files were left out`);
     if (sources.length === 0) throw refused(request.path ?? "it", notes[0] ?? "it holds no files to load");
     if (leftOut.size > 0) notes.push(`left out: ${describeLeftOut(leftOut)}`);
     const load: LoadRequest = { name, ...formatOf(request), sources, directory };

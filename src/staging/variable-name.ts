@@ -48,12 +48,12 @@ function checked(given: string): string {
 }
 
 function fromPath(path: string): string {
-  const last =
-    path
-      .split("/")
-      .filter((part) => !/^[*.~]*$/.test(part))
-      .at(-1) ?? "";
-  const parts = splitExtensions(last)[0]
+  // A component of which only pattern characters and an extension remain names nothing.
+  const stem = path
+    .split("/")
+    .map((part) => splitExtensions(part)[0])
+    .findLast((part) => !/^[\s*?.~]*$/.test(part));
+  const parts = (stem ?? "")
     .normalize("NFKD")
     .replace(/[\u0300-\u036f]/gu, "")
     .normalize("NFKC")

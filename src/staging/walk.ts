@@ -55,15 +55,14 @@ export async function walk(
       const path = join(directory, name);
       const here = [...parts, name.toString()];
       const wanted = globs?.some((glob) => glob.matches(here)) ?? true;
-      const reachable = globs?.some((glob) => glob.mayContain(here)) ?? true;
-      if (!wanted && !reachable) continue;
+      const entered = entry.isDirectory() && (globs?.some((glob) => glob.mayContain(here)) ?? true);
+      if (!entered && (!wanted || entry.isDirectory())) continue;
       if (name.toString().startsWith(".") && !hidden) leaveOut("hidden entries");
       else if (access.denied(path))
         leaveOut("entries that are never loaded (keys, credentials and the like)");
-      else if (entry.isDirectory()) {
-        if (reachable && here.length < MAX_DEPTH) await enter(path, join(relative, name), here);
-      } else if (!wanted) continue;
-      else if (entry.isFile()) walked.files.push({ path, relative: join(relative, name) });
+      else if (entered) {
+        if (here.length < MAX_DEPTH) await enter(path, join(relative, name), here);
+      } else if (entry.isFile()) walked.files.push({ path, relative: join(relative, name) });
       else if (entry.isSymbolicLink()) {
         const target = await linked(access, path);
         if ("reason" in target) leaveOut(target.reason);
