@@ -43,19 +43,16 @@ if [[ -z $manager ]]; then
   printf 'Install with your package manager: %s\n' "${packages[*]}" >&2
   exit 3
 fi
+as_root=
+[[ $(id -u) == 0 ]] || as_root="sudo "
 case $manager in
-  apt) line="apt-get update && apt-get install -y ${packages[*]}" ;;
-  dnf) line="dnf install -y ${packages[*]}" ;;
-  pacman) line="pacman -S --needed --noconfirm ${packages[*]}" ;;
+  apt) line="${as_root}apt-get update && ${as_root}apt-get install -y ${packages[*]}" ;;
+  dnf) line="${as_root}dnf install -y ${packages[*]}" ;;
+  pacman) line="${as_root}pacman -S --needed --noconfirm ${packages[*]}" ;;
 esac
-root=
-if [[ $(id -u) != 0 ]]; then
-  root="sudo "
-  line="sudo ${line/&& /&& sudo }"
-fi
 printf 'Only root can install what is missing:\n\n  %s\n\n' "$line" >&2
 
-if [[ -n $root ]] && ! command -v sudo >/dev/null; then
+if [[ -n $as_root ]] && ! command -v sudo >/dev/null; then
   echo "There is no sudo here: let an administrator run that line, then run this again." >&2
   exit 3
 fi
