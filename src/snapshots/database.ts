@@ -11,6 +11,8 @@ const APPLICATION_ID = 0x434c4f43;
 const FORMAT = 1;
 /** Longest wait for another server's transaction, in `milliseconds`; each lasts well under one. */
 const BUSY_TIMEOUT = 5_000;
+/** Pages in the log after which it is moved into the database, which waits for the disk: about every 500 small cells. */
+const CHECKPOINT_PAGES = 4_000;
 /** The log file is cut back to this size, in `bytes`, so that one large output does not keep its space. */
 const WAL_SIZE_LIMIT = 16_777_216;
 
@@ -56,6 +58,7 @@ function openFile(path: string): Database.Database {
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = NORMAL");
     database.pragma("foreign_keys = ON");
+    database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.pragma(`journal_size_limit = ${WAL_SIZE_LIMIT}`);
     checkFormat(database, path);
     return database;

@@ -17,6 +17,8 @@ export function storeError(cause: unknown, path: string, statement?: string): Cl
 function classify(code: string): [ErrorCode, string] {
   if (code === "SQLITE_FULL" || code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_IOERR_SHMSIZE")
     return ["store.full", "cannot grow, because the disk is full"];
+  if (/^SQLITE_IOERR_(\w*LOCK|SHM\w*)$/.test(code))
+    return ["store.readonly", "lies on a file system without file locks"];
   if (
     /^SQLITE_(READONLY|CANTOPEN|PERM|AUTH)/.test(code) ||
     /^(EACCES|EPERM|EROFS|ENOTDIR|ENOENT)$/.test(code)
