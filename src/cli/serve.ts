@@ -6,8 +6,11 @@ import { resolveConfig } from "../config/config.ts";
 import { createServer } from "../mcp/server.ts";
 import { VERSION } from "../version.ts";
 
-/** The client sends SIGKILL half a second after SIGTERM; sandboxes end by themselves with the process. */
-const SHUTDOWN_MS = 400;
+/**
+ * Longest wait for sandboxes to end and their directories to go. A client that sends SIGKILL sooner loses nothing: the
+ * sandboxes end with this process, and the next server sweeps up.
+ */
+const SHUTDOWN_MS = 4_000;
 
 export function registerServe(program: Command): void {
   program

@@ -1,0 +1,86 @@
+// What is left of a place: processes that name it or see a part of it mounted, containers over its directories, staging.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type Docker from "dockerode";
+import { expect } from "vitest";
+import { dockerEnvironment, readSurroundings } from "../../src/config/surroundings.ts";
+import { connectEngine } from "../../src/sandboxes/docker-connection.ts";
+import { delay } from "../../src/shared/async.ts";
+import type { Place } from "./place.ts";
+
+/** How long ending may take, in `milliseconds`. */
+const DEADLINE = 5_000;
+
+/** Fails unless everything of the place has gone in five seconds. */
+export async function expectNothingLeft(place: Place): Promise<void> {
+  await expectSoon(async () => [...(await running(place)), ...directories(place)]);
+}
+
+/** Fails unless all processes and containers have gone in five seconds; staging directories may wait for a sweep. */
+export async function expectNothingRunning(place: Place): Promise<void> {
+  await expectSoon(() => running(place));
+}
+
+/** Processes and containers of the place, in words. */
+export async function running(place: Place): Promise<string[]> {
+  return [...processes(place.root), ...(await containers(place))];
+}
+
+/** Sandboxes of the place that run: containers, or process trees with their own mounts. */
+export async function sandboxCount(place: Place): Promise<number> {
+  if (place.kind === "docker") return (await containers(place)).length;
+  return new Set(readdirSync(place.run).filter((name) => /^[0-9a-f]{8}$/.test(name))).size;
+}
+
+async function expectSoon(find: () => Promise<string[]>): Promise<void> {
+  const until = performance.now() + DEADLINE;
+  let found = await find();
+  while (found.length > 0 && performance.now() < until) {
+    await delay(50);
+    found = await find();
+  }
+  expect(found, "left behind").toEqual([]);
+}
+
+function processes(root: string): string[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
+    const command = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+    // A process in a sandbox names nothing of the host, but sees the place's directories mounted.
+    const ours = command.includes(root) || read(`/proc/${pid}/mountinfo`).includes(root);
+    return ours && command !== "" ? [`process ${pid}: ${command.slice(0, 200)}`] : [];
+  });
+}
+
+async function containers(place: Place): Promise<string[]> {
+  if (place.kind !== "docker") return [];
+  const all = await (await engine()).listContainers({ all: true, filters: { label: ["cloche=1"] } });
+  return all
+    .filter(({ Mounts }) => Mounts.some(({ Source }) => Source.startsWith(place.root)))
+    .map(({ Id, State }) => `container ${Id.slice(0, 12)}: ${State}`);
+}
+
+function directories(place: Place): string[] {
+  return ["run", "scratch"].flatMap((name) => {
+    try {
+      return readdirSync(join(place.state, name)).map((entry) => `directory ${name}/${entry}`);
+    } catch {
+      return []; // No tool was called, so none was made.
+    }
+  });
+}
+
+let connected: Promise<Docker> | undefined;
+
+function engine(): Promise<Docker> {
+  connected ??= connectEngine(dockerEnvironment(readSurroundings())).then(({ docker }) => docker);
+  return connected;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // It ended meanwhile, or is another user's.
+  }
+}
