@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 _HEAD = 262_144
 _SPOT = 65_536
@@ -86,13 +87,12 @@ def of_broken(spots: list[bytes]) -> Encoding:
         return Encoding("utf-8", "replace", "bytes that are not UTF-8 read as \ufffd")
     scores = {codec: _score(_decoded(sample, codec), letters) for codec, letters in _CODE_PAGES.items()}
     best = max(scores, key=lambda codec: scores[codec])
-    if scores[best] < 0.5:
-        many = _multi_byte(sample)
-        if many:
-            return Encoding(many, "replace", "guessed from its bytes")
+    many = _multi_byte(sample) if scores[best] < 0.5 else None
+    if many:
+        return Encoding(many, how="guessed from its bytes")
     if best == "cp1252" and not _fits(sample, "cp1252"):
         return Encoding("latin-1", how="guessed from its bytes")
-    return Encoding(best, "strict" if best == "cp1252" else "replace", "guessed from its bytes")
+    return Encoding(best, how="guessed from its bytes")
 
 
 def lossy(encoding: Encoding) -> Encoding:
@@ -177,7 +177,7 @@ def _score(text: str, letters: str) -> float:
         score = sum(1.0 if c in known else -0.5 for c in own) / len(own)
         signs = [i for i, c in enumerate(word) if ord(c) > 127 and not c.isalpha() and c not in "’·-–"]
         score -= sum(1.0 for i in signs if word[i + 1 : i + 2].isalpha() or (i and word[i - 1].isalpha()))
-        score -= sum(1.0 for a, b in zip(word, word[1:], strict=False) if a.islower() and b.isupper())
+        score -= sum(1.0 for a, b in pairwise(word) if a.islower() and b.isupper())
         if foreign and plain:
             score -= 2.0
         if not foreign and len(own) >= 3 and len(own) > 2 * len(plain):

@@ -75,7 +75,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Aligned columns of escaped text."""
     grid = [list(header), *(list(row) for row in rows)]
     widths = [max(len(row[i]) for row in grid) for i in range(len(header))]
-    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid
+    ]
 
 
 def cap(lines: Sequence[str], limit: int = PROFILE_CHARACTERS) -> str:

@@ -1,0 +1,325 @@
+"""Files too large for a DataFrame: a DuckDB relation over the file on the default connection, checked and profiled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cloche_kernel.loading import dialect as dialects
+from cloche_kernel.loading import encoding, engine, frames, wording
+from cloche_kernel.loading.contract import File, LoadError, Session, Value
+from cloche_kernel.loading.dialect import Dialect
+from cloche_kernel.loading.frames import Column
+
+#: what pandas.read_csv takes for null
+_NULLS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+_SNIFFED_ROWS = 100_000
+_MOST_ATTEMPTS = 12
+#: columns whose ranges are computed, and columns that are read to prove that every value has its type
+_PROVEN_COLUMNS = 1_000
+_SAMPLE_ROWS = 1_000
+_LONGEST_LINE = 33_554_432
+_PIECE = 4_194_304
+
+
+@dataclass
+class Plan:
+    """How a delimited file is read by DuckDB; repaired until a full pass succeeds."""
+
+    file: File
+    dialect: Dialect
+    path: str
+    names: list[str]
+    types: dict[str, str] = field(default_factory=dict)
+    padded: bool = False
+    parallel: bool = True
+    sniffed: int = _SNIFFED_ROWS
+    #: longest line, in `bytes`; DuckDB's buffers are sized by it
+    line: int = 2_000_000
+    strict: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    def sql(self) -> str:
+        mark = "''" if self.dialect.unquoted else "'\"'"
+        options = [
+            engine.literal(self.path),
+            f"delim={engine.literal(self.dialect.delimiter)}, quote={mark}, escape={mark}",
+            f"header=true, skip={self.dialect.skip}, comment=''",
+            f"names=[{', '.join(map(engine.literal, self.names))}]",
+            f"nullstr=[{', '.join(map(engine.literal, _NULLS))}]",
+            f"sample_size={self.sniffed}, max_line_size={self.line}, strict_mode={str(self.strict).lower()}",
+            f"parallel={str(self.parallel).lower()}, null_padding={str(self.padded).lower()}",
+        ]
+        if self.dialect.decimal == ",":
+            options.append("decimal_separator=','")
+        if self.types:
+            types = ", ".join(f"{engine.literal(name)}: '{kind}'" for name, kind in self.types.items())
+            options.append(f"types={{{types}}}")
+        return f"SELECT * FROM read_csv({', '.join(options)})"
+
+
+def over_delimited(file: File, dialect: Dialect, expected: int, session: Session) -> Value:
+    """A relation over a CSV file of any size, every row of which was read once."""
+    plan, relation, measured = prepared(file, dialect, session)
+    return value(relation, measured, file, expected, session, plan.dialect.said(), plan.notes)
+
+
+def prepared(file: File, dialect: Dialect, session: Session) -> tuple[Plan, Any, Sequence[Any]]:
+    """The plan that reads a delimited file without an error, its relation, and what `measure` says."""
+    from cloche_kernel.loading import delimited
+
+    connection = engine.connection(session.memory)
+    path = file.path
+    if not dialect.encoding.plain():
+        path = transcoded(file, dialect.encoding, session)
+    plan = Plan(file, dialect, path, _distinct(delimited.names(file, dialect, len(dialect.header))))
+    if dialect.preamble:
+        plan.notes.append(f"{wording.plural(len(dialect.preamble), 'line')} before the header set aside")
+    if dialect.width > len(dialect.header):
+        _pad(plan)
+    import duckdb
+
+    for attempt in range(_MOST_ATTEMPTS):
+        try:
+            relation = connection.sql(plan.sql())
+            if relation is None:
+                break
+            measured = measure(connection, relation)
+        except duckdb.Error as error:
+            _repair(plan, error, attempt, session)
+        else:
+            _keep(path, file, session)
+            return plan, relation, measured
+    raise _unreadable(file, "it kept failing in another way")
+
+
+def value(
+    relation: Any,
+    measured: Sequence[Any],
+    file: File,
+    expected: int,
+    session: Session,
+    facts: list[str],
+    notes: list[str],
+) -> Value:
+    """The lazy value and its profile, with a line that queries it and one that says how to have it in memory."""
+    count = int(measured[0])
+    width = len(relation.columns)
+    why = (
+        f"as a DataFrame it would take about {wording.size(expected)}, more than half of the "
+        f"{wording.size(session.memory.available())} that are free; raise `memory` in ~/.config/cloche/config.json "
+        "or CLOCHE_MEMORY to load it whole"
+    )
+    details = [f"query it: {line}" for line in examples(relation, file.expression)] + describe(relation, measured)
+    summary = f"lazy DuckDB relation over the file, {wording.plural(count, 'row')} × {wording.plural(width, 'column')}"
+    return Value(relation, summary, facts, [why, *notes], details)
+
+
+def examples(relation: Any, expression: str) -> list[str]:
+    """Lines that run as they stand: an aggregate and, where the value has a name of its own, plain SQL."""
+    numeric: list[str] = []
+    textual: list[str] = []
+    for name, kind in zip(relation.columns, relation.types, strict=True):
+        if not re.fullmatch(r"[A-Za-z_]\w*", name) or name.lower() in (
+            "order",
+            "group",
+            "select",
+            "from",
+            "table",
+            "when",
+            "end",
+        ):
+            sql = engine.quoted(name)
+            if "'" in name or "\\" in name or not name.isprintable() or len(name) > 60:
+                continue
+        else:
+            sql = name
+        (numeric if _is_number(str(kind)) else textual).append(sql)
+    measure_ = f"sum({numeric[-1]})" if numeric else "count(*)"
+    group = next(iter(textual or numeric), None)
+    if group is None:
+        lines = [f"{expression}.aggregate('count(*)').df()"]
+    else:
+        lines = [f"{expression}.aggregate('{group}, {measure_}', '{group}').df()"]
+    if expression.isidentifier():
+        lines.append(f'duckdb.sql("SELECT count(*) FROM {expression}").df()  # after import duckdb')
+    return lines
+
+
+def measure(connection: Any, relation: Any) -> Sequence[Any]:
+    """Count of rows, then for each proven column its count, minimum and maximum: one pass over every row."""
+    parts = ["count(*)"]
+    for index, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True)):
+        if index >= _PROVEN_COLUMNS:
+            break
+        column = engine.quoted(name)
+        parts.append(f"count({column})")
+        if index < frames.MAX_COLUMNS and _has_range(str(kind)):
+            parts += [f"min({column})", f"max({column})"]
+        else:
+            parts += ["NULL", "NULL"]
+    row: Sequence[Any] = relation.aggregate(", ".join(parts)).fetchall()[0]
+    return row
+
+
+def describe(relation: Any, measured: Sequence[Any]) -> list[str]:
+    """Columns with exact nulls and ranges, samples from the first rows."""
+    count = int(measured[0])
+    first = relation.limit(_SAMPLE_ROWS).fetchall()
+    columns = []
+    for index, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True)):
+        if index >= frames.MAX_COLUMNS:
+            break
+        known, low, high = measured[1 + 3 * index : 4 + 3 * index]
+        if known == 0:
+            facts = "all null" if count else ""
+        elif low is not None:
+            facts = f"{wording.number(low)} … {wording.number(high)}"
+        else:
+            sample = [row[index] for row in first if row[index] is not None]
+            facts = frames.texts(sample, whole=False) if sample and all(isinstance(v, str) for v in sample) else ""
+        columns.append(Column(name, str(kind), f"{count - int(known):,}", facts))
+    lines = frames.table(columns)
+    if len(relation.columns) > frames.MAX_COLUMNS:
+        lines.append(f"  … {len(relation.columns) - frames.MAX_COLUMNS:,} more columns")
+    if len(relation.columns) > _PROVEN_COLUMNS:
+        lines.append(f"  only the first {_PROVEN_COLUMNS:,} columns were read through")
+    if any(str(kind) == "VARCHAR" for kind in relation.types):
+        lines.append(f"  nulls and ranges are of all rows, distinct values of the first {len(first):,}")
+    return lines + frames.rows(list(relation.columns), first[:3], len(relation.columns))
+
+
+def _repair(plan: Plan, error: Exception, attempt: int, session: Session) -> None:
+    """Changes the plan by what one failed pass taught."""
+    import duckdb
+
+    text = str(error)
+    kind = type(error).__name__
+    column = re.search(r'Error when converting column "(.*?)"\. ', text, re.DOTALL)
+    if column and column.group(1) in plan.names:
+        name = column.group(1)
+        value_ = re.search(r'Could not convert string "(.*?)" to', text, re.DOTALL)
+        number = value_ is not None and plan.types.get(name) is None and _as_number(value_.group(1))
+        plan.types[name] = "DOUBLE" if number else "VARCHAR"
+        if attempt >= 3:
+            plan.sniffed = -1
+    elif ("null_padding" in text and "parallel" in text) or kind == "InternalException":
+        if not plan.parallel:
+            raise _unreadable(plan.file, engine.first_line(error)) from error
+        plan.parallel = False
+    elif "Expected Number of Columns" in text and not plan.padded:
+        _pad(plan)
+    elif re.search("unicode|utf-?8", text, re.IGNORECASE) and plan.path == plan.file.path:
+        found = _encoding_of(plan.file)
+        plan.dialect = replace(plan.dialect, encoding=found)
+        plan.path = transcoded(plan.file, found, session)
+    elif "aximum line size" in text and plan.line < _LONGEST_LINE:
+        plan.line = _LONGEST_LINE
+        duckdb.execute("SET threads = 1")
+    elif re.search("quote", text, re.IGNORECASE) and not plan.dialect.unquoted and "Expected Number" not in text:
+        plan.dialect = plan.dialect.without_quotes()
+        plan.notes.append("a quote is never closed: quotes were read as ordinary characters")
+    elif kind == "OutOfMemoryException" and attempt < 2:
+        duckdb.execute("SET threads = 1")
+    else:
+        raise _unreadable(plan.file, engine.first_line(error)) from error
+
+
+def _pad(plan: Plan) -> None:
+    """Makes room for the longest row and lets the others be short."""
+    from cloche_kernel.loading import delimited
+
+    found = dialects.widths(plan.file, plan.dialect)
+    usual, widest = len(plan.names), max(found.counts, default=0)
+    plan.padded = True
+    if found.longer(usual) and widest <= 20_000:
+        extra = "extra_1" if widest == usual + 1 else f"extra_1 … extra_{widest - usual}"
+        plan.notes.append(delimited.ragged(found, plan.dialect, f"their further fields are in {extra}"))
+        plan.names = _distinct(delimited.names(plan.file, plan.dialect, widest))
+    if found.shorter(usual):
+        at = ", ".join(map(str, found.examples))
+        plan.notes.append(
+            f"{wording.plural(found.shorter(usual), 'row')} shorter than the header (first at row {at}): missing fields are null"
+        )
+
+
+def _encoding_of(file: File) -> encoding.Encoding:
+    """The encoding of a file whose samples looked like UTF-8 and which is not."""
+    with open(file.path, "rb") as raw:
+        rest = b""
+        while piece := raw.read(_PIECE):
+            piece = rest + piece
+            try:
+                piece.decode("utf-8")
+                rest = b""
+            except UnicodeDecodeError as error:
+                if error.reason == "unexpected end of data" and len(piece) - error.start < 4:
+                    rest = piece[error.start :]
+                    continue
+                text = piece.decode("utf-8", "replace")
+                bad = text.count("\ufffd")
+                if sum(1 for character in text if ord(character) > 127) - bad > 10 * bad:
+                    break
+                return encoding.of_broken([piece[max(0, error.start - 1_000) : error.start + 10_000]])
+    return encoding.Encoding("utf-8", "replace", "bytes that are not UTF-8 read as \ufffd")
+
+
+def transcoded(file: File, found: encoding.Encoding, session: Session) -> str:
+    """A UTF-8 copy in scratch, which DuckDB needs."""
+    path, _ = session.scratch.write(_utf8(file, encoding.lossy(found)), file.label, ".csv")
+    session.scratch.keep(path)
+    return path
+
+
+def _utf8(file: File, found: encoding.Encoding) -> Iterator[bytes]:
+    with open(file.path, encoding=found.codec, errors=found.errors, newline="") as text:
+        while piece := text.read(_PIECE):
+            yield piece.encode("utf-8", "replace")
+
+
+def _keep(path: str, file: File, session: Session) -> None:
+    for one in (path, file.path):
+        if one != file.origin:
+            session.scratch.keep(one)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names that differ also without regard to case, as SQL needs them."""
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        fresh, count = name, 1
+        while fresh.casefold() in seen:
+            fresh, count = f"{name}.{count}", count + 1
+        seen.add(fresh.casefold())
+        names[index] = fresh
+    return names
+
+
+def _as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_number(kind: str) -> bool:
+    return kind.startswith(
+        ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "UINTEGER", "UBIGINT")
+    )
+
+
+def _has_range(kind: str) -> bool:
+    return _is_number(kind) or kind.startswith(("DATE", "TIME", "INTERVAL", "USMALLINT", "UTINYINT"))
+
+
+def _unreadable(file: File, why: str) -> LoadError:
+    return LoadError(
+        f"{wording.clean(file.label)} is too large for memory and DuckDB could not read it: {wording.clip(why, 300)}.",
+        f"Read it piece by piece in a cell, for example pd.read_csv({file.origin!r}, chunksize=100_000).",
+    )
