@@ -85,7 +85,7 @@ class Display:
 
     def image(self, data: bytes, mime: str) -> None:
         """Sends an image, made smaller where it is too large, and waits until it has its place in the output."""
-        if self._sent >= MAX_IMAGES or not self._cell:
+        if self._sent >= MAX_IMAGES or not self._line.open:
             self.left_out += 1
             return
         data, mime = _fit(data, mime)

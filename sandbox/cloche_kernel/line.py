@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
@@ -37,6 +38,9 @@ class Line:
         self._changed = threading.Condition()
         self._reading = False
         self._write_lock = threading.Lock()
+        self.open = True
+        # A process that user code forks is not the kernel: it must neither speak for it nor keep the line open.
+        os.register_at_fork(after_in_child=self._leave)
 
     def send(self, header: Header, payload: bytes | memoryview = b"") -> None:
         """Sends one whole frame; an interrupt waits until it is out."""
@@ -104,7 +108,7 @@ class Line:
                 return
             self._reading = True
         try:
-            select.select([self._socket], [], [])
+            _wait(self._socket, select.POLLIN)
             with self._interrupts.deferred():
                 chunk = self._socket.recv(262_144)
                 if not chunk:
@@ -115,6 +119,10 @@ class Line:
             with self._changed:
                 self._reading = False
                 self._changed.notify_all()
+
+    def _leave(self) -> None:
+        self.open = False
+        self._socket.close()
 
     def _deliver(self, header: Header, payload: bytes) -> None:
         with self._changed:
@@ -132,6 +140,15 @@ class Line:
             try:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
-                select.select([], [self._socket], [], 1.0)
+                _wait(self._socket, select.POLLOUT)
             except OSError as error:
                 raise LineClosed from error
+
+
+def _wait(stream: socket.socket, events: int) -> None:
+    """Interruptible; poll, because select knows no descriptor above 1,023."""
+    if stream.fileno() < 0:
+        raise LineClosed
+    poll = select.poll()
+    poll.register(stream, events)
+    poll.poll()

@@ -17,23 +17,26 @@ def end_all(spare: frozenset[int], reaped: dict[int, int], deadline: float = 5.0
     """
     Kills every process but this one and `spare` and waits until they are gone; False past `deadline` seconds.
 
-    Repeats, because a process may fork while it is being listed. Exit statuses met on the way go to `reaped`.
+    All are stopped first: a process with a signal pending cannot fork, so nothing grows while it is being killed.
+    `spare` goes on afterwards. Exit statuses met on the way go to `reaped`.
     """
     until = time.monotonic() + deadline
-    while True:
-        alive = [pid for pid in others(spare) if not _is_zombie(pid)]
-        if not alive:
+    signal_all(signal.SIGSTOP)
+    try:
+        while True:
+            alive = [pid for pid in others(spare) if not _is_zombie(pid)]
+            if not alive:
+                return True
+            for pid in alive:
+                _signal(pid, signal.SIGKILL)
             _reap(reaped)
-            return True
-        for pid in alive:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+    finally:
         _reap(reaped)
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.001)
+        for pid in spare:
+            _signal(pid, signal.SIGCONT)
 
 
 def signal_all(number: int) -> None:
@@ -65,6 +68,13 @@ def mounted_bytes(*paths: str) -> int:
         stats = os.statvfs(path)
         total += (stats.f_blocks - stats.f_bfree) * stats.f_frsize
     return total
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def _is_zombie(pid: int) -> bool:

@@ -178,7 +178,7 @@ class Supervisor:
 
     def _drop_zygote(self) -> None:
         if self._zygote is not None:
-            self._poll.unregister(self._zygote.fileno())
+            self._unregister(self._zygote.fileno())
             self._zygote.close()
             self._zygote = None
         if self._zygote_pid:
@@ -367,7 +367,7 @@ class Supervisor:
         except OSError:
             chunk = b""
         if not chunk:
-            self._poll.unregister(self._kernel.fileno())
+            self._unregister(self._kernel.fileno())
             self._line_closed()
             return
         try:
@@ -376,7 +376,7 @@ class Supervisor:
                 self._on_kernel(header, payload, frame)
         except frames.FrameError as error:
             self._killed_for = f"it broke the protocol: {error}"
-            self._poll.unregister(self._kernel.fileno())
+            self._unregister(self._kernel.fileno())
             _kill(self._kernel_pid)
 
     def _line_closed(self) -> None:
@@ -521,7 +521,7 @@ class Supervisor:
         if self._out == self._in:
             self._poll.register(self._in, select.POLLIN)
         else:
-            self._poll.unregister(self._out)
+            self._unregister(self._out)
         self._let_on()
 
     def _interest(self, events: int) -> int:
@@ -563,7 +563,7 @@ class Supervisor:
         self._zygote_pid = 0
         if self._kernel_pid and _alive(self._kernel_pid):
             assert self._zygote is not None
-            self._poll.unregister(self._zygote.fileno())
+            self._unregister(self._zygote.fileno())
             self._zygote.close()
             self._zygote = None
         else:
@@ -578,7 +578,7 @@ class Supervisor:
             return
         except OSError:
             pass
-        self._poll.unregister(self._zygote.fileno())
+        self._unregister(self._zygote.fileno())
 
     def _watch_memory(self) -> None:
         used = processes.private_bytes() + processes.mounted_bytes("/workspace", "/tmp")

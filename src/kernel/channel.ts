@@ -109,10 +109,24 @@ export class KernelChannel {
     return { ok: message.type === "answer" && message.ok, text };
   }
 
-  /** Ends every process of the session and brings up a fresh kernel; with `wipe` its files go too. */
-  async restart(wipe: boolean, deadlineMs = 10_000): Promise<void> {
-    for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason: "it was ended" });
-    await this.ask((id) => this.send({ type: "restart", id, wipe }), deadlineMs, "restarting the kernel");
+  /**
+   * Ends every process of the session and brings up a fresh kernel; with `wipe` its files go too. A running cell is
+   * lost for `reason`, once the fresh kernel is there or the deadline has passed.
+   */
+  async restart({
+    wipe,
+    reason,
+    deadlineMs,
+  }: {
+    wipe: boolean;
+    reason: string;
+    deadlineMs: number;
+  }): Promise<void> {
+    try {
+      await this.ask((id) => this.send({ type: "restart", id, wipe }), deadlineMs, "restarting the kernel");
+    } finally {
+      for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason });
+    }
   }
 
   pause(): void {

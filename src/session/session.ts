@@ -133,7 +133,11 @@ export class Session {
     this.notes.length = 0;
     if (kernel) {
       try {
-        await kernel.channel.restart(true, RESTART_DEADLINE_MS);
+        await kernel.channel.restart({
+          wipe: true,
+          reason: "reset ended it",
+          deadlineMs: RESTART_DEADLINE_MS,
+        });
         this.paused = false;
         await this.files?.clear();
       } catch (error) {
@@ -188,7 +192,11 @@ export class Session {
       throw error;
     }
     this.current = cell;
-    void cell.run(work).then(() => this.settle(cell, release));
+    const told: CellWork = async (running) => {
+      const outcome = await work(running);
+      return outcome.status === "lost" ? { ...outcome, reason: this.describeLoss(outcome.reason) } : outcome;
+    };
+    void cell.run(told).then(() => this.settle(cell, release));
     const timer =
       options.timeoutMs === undefined
         ? undefined
@@ -264,13 +272,12 @@ export class Session {
     cell.interrupt();
     if (await within(cell.done, GRACE_MS)) return;
     this.log.warn("cell.killed", { cell: cell.number });
-    const kernel = this.kernel;
+    const reason = `it ignored the interrupt for ${GRACE_MS / 1000} s`;
     try {
-      await kernel?.channel.restart(false, RESTART_DEADLINE_MS);
+      await this.kernel?.channel.restart({ wipe: false, reason, deadlineMs: RESTART_DEADLINE_MS });
     } catch (error) {
       await this.drop(asClocheError(error));
     }
-    this.lost(`it ignored the interrupt for ${GRACE_MS / 1000} s, so its kernel was ended`);
     await within(cell.done, RESTART_DEADLINE_MS);
   }
 
@@ -308,14 +315,17 @@ export class Session {
     this.files = this.options.openFiles(kernel.directories.staging);
     kernel.adopt({
       call: (call) => this.options.door(call),
-      died: (reason) => this.lost(reason),
+      died: (reason) => this.note(this.describeLoss(reason)),
       closed: (reason) => {
         if (this.kernel !== kernel) return;
-        this.log.warn("kernel.closed", { reason: reason.message });
+        this.log.warn("kernel.closed", {
+          reason: reason.message,
+          said: kernel.sandbox.diagnostics().slice(-2_000),
+        });
         this.kernel = undefined;
         this.paused = false;
         void kernel.end(reason);
-        if (!this.closed) this.lost(reason.message, true);
+        if (!this.closed && !this.current) this.note(this.describeLoss(reason.message));
       },
     });
     if (this.closed) {
@@ -325,13 +335,13 @@ export class Session {
     return kernel;
   }
 
-  /** Says in the next answer that the kernel is gone, and what went with it. */
-  private lost(reason: string, sandboxToo = false): void {
+  /** What the loss of the kernel means for the session, which starts over with it. */
+  private describeLoss(reason: string): string {
     this.options.store.markEmpty(this.id);
-    const kept = sandboxToo
-      ? "Its variables, files and loaded data are gone"
-      : "Its variables are gone; files in /workspace and loaded data in /data are still there";
-    this.note(`The session's kernel ended (${reason}). ${kept}. A fresh one serves the next cell.`);
+    const kept = this.kernel
+      ? "The session's variables are gone; files in /workspace and loaded data in /data are still there."
+      : "The session's variables, files and loaded data are gone.";
+    return `The session's kernel ended: ${reason}. ${kept} A fresh one serves the next cell.`;
   }
 
   private async drop(reason: ClocheError): Promise<void> {

@@ -246,7 +246,7 @@ describe("a kernel that lies", () => {
 
   test("the end of the stream fails everything pending with one reason", async () => {
     const cell = channel.execute(1, "x", new Heard());
-    const asked = channel.restart(false, 60_000);
+    const asked = channel.restart({ wipe: false, reason: "it was ended", deadlineMs: 60_000 });
     kernel.end();
     expect((await cell.outcome).status).toBe("lost");
     await expect(asked).rejects.toMatchObject({ code: "sandbox.lost" });
