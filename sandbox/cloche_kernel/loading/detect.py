@@ -201,7 +201,8 @@ def _text(head: bytes, extension: str) -> str:
     if expected not in ("html", "markdown", "text") and start.startswith(("{", "[")):
         kind = _json_kind(text, whole)
         if kind:
-            return kind
+            # one value on one line is either; the name decides
+            return "jsonl" if kind == "json" and expected == "jsonl" and "\n" not in text.strip() else kind
         if expected in ("json", "jsonl"):
             return expected
     if expected in ("json", "jsonl"):
@@ -224,7 +225,7 @@ def _json_kind(text: str, whole: bool) -> str | None:
         except (ValueError, RecursionError):
             break
         values += isinstance(value, (dict, list))
-    if values >= 2 or (values == 1 and len(lines) > 1):
+    if values >= 2 or (values == 1 and (len(lines) > 1 or not whole)):
         return "jsonl"
     if values == 1:
         return "json"
