@@ -49,6 +49,7 @@ export async function sandboxes(config: Config): Promise<Sandbox[]> {
           python,
         });
   const docker = new DockerSandbox({
+    state: paths.state,
     environment: config.docker,
     ...(installation?.docker ? { image: installation.docker.image } : {}),
   });
@@ -66,13 +67,14 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
   prepareState(config.paths, config.uid);
   const owners = new Owners(config.paths.owners);
   const sandbox = await chooseSandbox(await sandboxes(config), config.sandbox);
-  const lease = owners.lease();
+  await using opened = new AsyncDisposableStack();
+  const lease = opened.use(owners.lease());
   await Promise.allSettled([
     sandbox.reap((owner) => owners.isAlive(owner)),
     sweepStagingDirectories(config.paths, (owner) => owners.isAlive(owner)),
   ]);
   owners.clean();
-  const store = new SqliteStore(config.paths.database, owners, lease.token);
+  const store = opened.use(new SqliteStore(config.paths.database, owners, lease.token));
   const access = new Access({
     project: config.project,
     roots: config.roots,
@@ -83,35 +85,34 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
   const artifacts = new DirectoryStore({ project: config.project, output: config.output });
   const calls = [publishCall(artifacts)];
 
-  const sessions = new SessionManager({
-    store,
-    owner: lease.token,
-    launch: (signal) =>
-      launchKernel({
-        sandbox,
-        createStaging: () => createStagingDirectory(config.paths, lease.token),
-        limits: config.limits,
-        owner: lease.token,
-        hostFile: config.paths.database,
-        ...(signal ? { signal } : {}),
-      }),
-    openFiles: (directory) => new StagingArea({ directory, access, capacity: config.disk }),
-    door: (session) => openDoor(session, { calls, ...DEFAULT_QUOTAS, log }),
-    idlePauseMs: config.idlePauseMinutes * 60_000,
-    limit: config.sessions,
-    freeMemory: freemem,
-    log,
-  });
+  const sessions = opened.use(
+    new SessionManager({
+      store,
+      owner: lease.token,
+      launch: (signal) =>
+        launchKernel({
+          sandbox,
+          createStaging: () => createStagingDirectory(config.paths, lease.token),
+          limits: config.limits,
+          owner: lease.token,
+          hostFile: config.paths.database,
+          ...(signal ? { signal } : {}),
+        }),
+      openFiles: (directory) => new StagingArea({ directory, access, capacity: config.disk }),
+      door: (session) => openDoor(session, { calls, ...DEFAULT_QUOTAS, log }),
+      idlePauseMs: config.idlePauseMinutes * 60_000,
+      limit: config.sessions,
+      freeMemory: freemem,
+      log,
+    }),
+  );
   log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
+  const held = opened.move();
   return {
     sessions,
     sandbox,
     notices: store.notice ? [store.notice] : [],
-    async [Symbol.asyncDispose]() {
-      await sessions[Symbol.asyncDispose]();
-      store[Symbol.dispose]();
-      lease[Symbol.dispose]();
-    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
 }
 

@@ -15,6 +15,8 @@ import type { StartOptions } from "./sandbox.ts";
 /** Labels that mark our containers: `docker ps --filter label=cloche=1`. */
 export const LABEL = "cloche";
 export const OWNER_LABEL = "cloche.owner";
+/** The state directory: servers of another one cannot tell whether an owner of this one lives. */
+export const STATE_LABEL = "cloche.state";
 
 /** What the engine can hold a container to. */
 export interface EngineAbilities {
@@ -33,6 +35,8 @@ export interface InsideUser {
 }
 
 export interface ContainerRequest {
+  /** state directory of the server */
+  state: string;
   image: string;
   user: InsideUser;
   seccompProfile: string;
@@ -43,7 +47,7 @@ export interface ContainerRequest {
 
 /** `staging` holds the sandbox's own files (see `ownFiles`) under their paths. */
 export function containerOptions(
-  { image, user, seccompProfile, abilities, command = COMMAND }: ContainerRequest,
+  { state, image, user, seccompProfile, abilities, command = COMMAND }: ContainerRequest,
   { limits, staging, scratch, owner }: StartOptions,
 ): ContainerCreateOptions {
   const tmpfs = (mode: string) => `rw,exec,nosuid,nodev,size=${limits.tmpfs},mode=${mode}`;
@@ -63,7 +67,7 @@ export function containerOptions(
       ...Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
     ],
     Cmd: [...command],
-    Labels: { [LABEL]: "1", [OWNER_LABEL]: owner },
+    Labels: labels(state, owner),
     // The container gets end of file when the one attached client goes, also by kill -9.
     OpenStdin: true,
     StdinOnce: true,
@@ -106,9 +110,13 @@ export function containerOptions(
   };
 }
 
+function labels(state: string, owner: string): Record<string, string> {
+  return { [LABEL]: "1", [STATE_LABEL]: state, [OWNER_LABEL]: owner };
+}
+
 /** A container that empties a scratch directory whose files belong to a user only the engine can become. */
 export function cleaningOptions(
-  request: Pick<ContainerRequest, "image" | "user" | "seccompProfile">,
+  request: Pick<ContainerRequest, "state" | "image" | "user" | "seccompProfile">,
   { scratch, owner }: Pick<StartOptions, "scratch" | "owner">,
 ): ContainerCreateOptions {
   return {
@@ -117,7 +125,7 @@ export function cleaningOptions(
     Entrypoint: ["/usr/bin/find", SCRATCH, "-mindepth", "1", "-delete"],
     Cmd: [],
     NetworkDisabled: true,
-    Labels: { [LABEL]: "1", [OWNER_LABEL]: owner },
+    Labels: labels(request.state, owner),
     HostConfig: {
       NetworkMode: "none",
       ReadonlyRootfs: true,

@@ -15,6 +15,7 @@ import {
   LABEL,
   OWNER_LABEL,
   ownUser,
+  STATE_LABEL,
 } from "./docker-options.ts";
 import { DockerStreamReader } from "./docker-stream.ts";
 import { grantTo, INSIDE_ID, ownFiles, SOCKET } from "./layout.ts";
@@ -29,6 +30,8 @@ const START_DEADLINE = 30_000;
 const INSPECT_DEADLINE = 4_000;
 
 export interface DockerOptions {
+  /** state directory, which marks our containers */
+  state: string;
   environment: EngineEnvironment;
   /** the image setup built; absent where it built none */
   image?: string;
@@ -83,11 +86,12 @@ export class DockerSandbox implements Sandbox {
     const engine = await this.#connect();
     options.signal?.throwIfAborted();
     const image = this.#image();
-    const { command } = this.#options;
+    const { state, command } = this.#options;
     const user = grant(engine, options);
     writeOwnFiles(options.staging, user);
     const seccompProfile = dockerSeccompProfile(engine.architecture);
     const request = {
+      state,
       image,
       user,
       seccompProfile,
@@ -121,7 +125,7 @@ export class DockerSandbox implements Sandbox {
     } catch {
       return 0; // without an engine there are no containers to end
     }
-    const filters = { label: [`${LABEL}=1`] };
+    const filters = { label: [`${LABEL}=1`, `${STATE_LABEL}=${this.#options.state}`] };
     const listed = engine.docker.listContainers({ all: true, filters });
     const found = await withDeadline(listed, CALL_DEADLINE, "listing containers");
     const orphans = found.filter(({ Labels }) => !isAlive(Labels[OWNER_LABEL] ?? ""));
@@ -175,7 +179,7 @@ export class DockerSandbox implements Sandbox {
   /** Where the engine maps users, files in scratch belong to somebody whose files we cannot remove. */
   async #empty(
     engine: Engine,
-    request: { image: string; user: InsideUser; seccompProfile: string },
+    request: { state: string; image: string; user: InsideUser; seccompProfile: string },
     options: StartOptions,
   ): Promise<void> {
     if (!engine.mapped || (await readdir(options.scratch).catch(() => [])).length === 0) return;
