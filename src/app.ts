@@ -21,6 +21,7 @@ import type { Logger } from "./shared/log.ts";
 import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
 import { SqliteStore } from "./snapshots/sqlite.ts";
+import type { Store } from "./snapshots/store.ts";
 import { Access } from "./staging/access.ts";
 import { StagingArea } from "./staging/stage.ts";
 
@@ -30,8 +31,6 @@ const KERNEL_SOURCE = fileURLToPath(new URL("../sandbox", import.meta.url));
 /** What a running server holds; disposing of it ends every session. */
 export interface App extends AsyncDisposable {
   sessions: SessionManager;
-  /** the sandbox that serves */
-  sandbox: Sandbox;
   /** sentences for the first answer */
   notices: string[];
 }
@@ -67,14 +66,41 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
   prepareState(config.paths, config.uid);
   const owners = new Owners(config.paths.owners);
   const sandbox = await chooseSandbox(await sandboxes(config), config.sandbox);
-  await using opened = new AsyncDisposableStack();
-  const lease = opened.use(owners.lease());
-  await Promise.allSettled([
-    sandbox.reap((owner) => owners.isAlive(owner)),
-    sweepStagingDirectories(config.paths, (owner) => owners.isAlive(owner)),
-  ]);
-  owners.clean();
-  const store = opened.use(new SqliteStore(config.paths.database, owners, lease.token));
+  const lease = owners.lease();
+  try {
+    await Promise.allSettled([
+      sandbox.reap((owner) => owners.isAlive(owner)),
+      sweepStagingDirectories(config.paths, (owner) => owners.isAlive(owner)),
+    ]);
+    owners.clean();
+    const store = new SqliteStore(config.paths.database, owners, lease.token);
+    const sessions = openSessions({ config, log, sandbox, store, owner: lease.token });
+    log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
+    return {
+      sessions,
+      notices: store.notice ? [store.notice] : [],
+      async [Symbol.asyncDispose]() {
+        await sessions[Symbol.asyncDispose]();
+        store[Symbol.dispose]();
+        lease[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    lease[Symbol.dispose]();
+    throw error;
+  }
+}
+
+interface Parts {
+  config: Config;
+  log: Logger;
+  sandbox: Sandbox;
+  store: Store;
+  /** token of this server */
+  owner: string;
+}
+
+function openSessions({ config, log, sandbox, store, owner }: Parts): SessionManager {
   const access = new Access({
     project: config.project,
     roots: config.roots,
@@ -84,36 +110,25 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
   });
   const artifacts = new DirectoryStore({ project: config.project, output: config.output });
   const calls = [publishCall(artifacts)];
-
-  const sessions = opened.use(
-    new SessionManager({
-      store,
-      owner: lease.token,
-      launch: (signal) =>
-        launchKernel({
-          sandbox,
-          createStaging: () => createStagingDirectory(config.paths, lease.token),
-          limits: config.limits,
-          owner: lease.token,
-          hostFile: config.paths.database,
-          ...(signal ? { signal } : {}),
-        }),
-      openFiles: (directory) => new StagingArea({ directory, access, capacity: config.disk }),
-      door: (session) => openDoor(session, { calls, ...DEFAULT_QUOTAS, log }),
-      idlePauseMs: config.idlePauseMinutes * 60_000,
-      limit: config.sessions,
-      freeMemory: freemem,
-      log,
-    }),
-  );
-  log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
-  const held = opened.move();
-  return {
-    sessions,
-    sandbox,
-    notices: store.notice ? [store.notice] : [],
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
-  };
+  return new SessionManager({
+    store,
+    owner,
+    launch: (signal) =>
+      launchKernel({
+        sandbox,
+        createStaging: () => createStagingDirectory(config.paths, owner),
+        limits: config.limits,
+        owner,
+        hostFile: config.paths.database,
+        ...(signal ? { signal } : {}),
+      }),
+    openFiles: (directory) => new StagingArea({ directory, access, capacity: config.disk }),
+    door: (session) => openDoor(session, { calls, ...DEFAULT_QUOTAS, log }),
+    idlePauseMs: config.idlePauseMinutes * 60_000,
+    limit: config.sessions,
+    freeMemory: freemem,
+    log,
+  });
 }
 
 /** What the commands other than `serve` work with. */

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { type App, openApp, openLog } from "../app.ts";
 import { resolveConfig } from "../config/config.ts";
 import { createServer } from "../mcp/server.ts";
+import { type Logger, silentLog } from "../shared/log.ts";
 import { VERSION } from "../version.ts";
 
 /**
@@ -32,22 +33,34 @@ async function serve(options: {
   memory?: string;
   cpus?: string;
 }): Promise<void> {
-  const config = resolveConfig(options);
-  const log = openLog(config);
+  const notices: string[] = [];
+  let log: Logger = silentLog;
   let app: Promise<App> | undefined;
-  const notices = [...config.warnings];
+  // Settings are read here too: a mistake in them is answered to every call, instead of ending the process unheard.
+  const open = async () => {
+    const config = resolveConfig(options);
+    log = openLog(config);
+    const opened = await openApp(config, log);
+    notices.push(...config.warnings, ...opened.notices);
+    return opened;
+  };
   const context = async () => {
-    app ??= openApp(config, log).then((opened) => {
-      notices.push(...opened.notices);
-      return opened;
-    });
-    // A sandbox that was missing may be there at the next call.
-    app.catch(() => {
+    app ??= open().catch((error) => {
+      // What was missing may be there at the next call.
       app = undefined;
+      throw error;
     });
     return { sessions: (await app).sessions };
   };
-  const handle = serveStdio(() => createServer({ version: VERSION, notices, context, log }), {
+  const wiring = {
+    version: VERSION,
+    notices,
+    context,
+    get log() {
+      return log;
+    },
+  };
+  const handle = serveStdio(() => createServer(wiring), {
     onerror: (error) => log.warn("mcp.error", { message: error.message }),
   });
 
@@ -56,8 +69,8 @@ async function serve(options: {
     ending ??= (async () => {
       log.info("server.ending", { why });
       setTimeout(() => process.exit(0), SHUTDOWN_MS).unref();
-      await handle.close().catch(() => {});
-      await (await app?.catch(() => undefined))?.[Symbol.asyncDispose]();
+      const opened = await app?.catch(() => undefined);
+      await Promise.allSettled([handle.close(), opened?.[Symbol.asyncDispose]()]);
       process.exit(0);
     })();
     return ending;

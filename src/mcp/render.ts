@@ -62,10 +62,13 @@ export class Response {
 
 function renderCell({ view, offset, maxChars }: CellShown): ContentBlock[] {
   const error = view.error ?? "";
-  const room = Math.max(1_000, maxChars - Math.min(error.length, maxChars / 2));
+  const room = Math.floor(maxChars - Math.min(error.length, maxChars / 2));
+  const parts = window(view.text, offset, room, view.cell);
+  // Pages are put together again by whoever reads them, so what is one keeps its line breaks.
+  const push = offset !== undefined || parts.length > 1 ? pushExactly : pushText;
   const blocks: ContentBlock[] = [];
   let next = 0;
-  for (const part of window(view.text, offset, room, view.cell)) {
+  for (const part of parts) {
     if (part.gap) {
       blocks.push({ type: "text", text: part.gap });
       continue;
@@ -73,11 +76,12 @@ function renderCell({ view, offset, maxChars }: CellShown): ContentBlock[] {
     let from = part.from;
     for (; next < view.images.length && view.images[next]!.at <= part.to; next++) {
       const image = view.images[next]!;
-      pushText(blocks, view.text.slice(from, Math.max(from, image.at)));
+      if (offset !== undefined && image.at < from) continue; // It is on an earlier page.
+      push(blocks, view.text.slice(from, Math.max(from, image.at)));
       from = Math.max(from, image.at);
       blocks.push({ type: "image", data: image.data.toString("base64"), mimeType: image.mime });
     }
-    pushText(blocks, view.text.slice(from, part.to));
+    push(blocks, view.text.slice(from, part.to));
   }
   if (error)
     pushText(blocks, error.length > maxChars / 2 ? `${error.slice(0, maxChars / 2)}\n… cut …` : error);
@@ -132,8 +136,11 @@ function statusLine(view: CellView): string {
 }
 
 function pushText(blocks: ContentBlock[], text: string): void {
-  const trimmed = text.replace(/^\n+|\n+$/g, "");
-  if (trimmed) blocks.push({ type: "text", text: trimmed });
+  pushExactly(blocks, text.replace(/^\n+|\n+$/g, ""));
+}
+
+function pushExactly(blocks: ContentBlock[], text: string): void {
+  if (text) blocks.push({ type: "text", text });
 }
 
 function duration(ms: number): string {

@@ -49,9 +49,9 @@ export function createServer(options: ServerOptions): McpServer {
       },
       async (args, { mcpReq }) => {
         const response = new Response();
-        for (const notice of options.notices.splice(0)) response.note(notice);
         try {
           const context = await options.context();
+          for (const notice of options.notices.splice(0)) response.note(notice);
           const token = mcpReq._meta?.progressToken;
           let step = 0;
           const progress = (message: string) => {

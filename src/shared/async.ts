@@ -48,11 +48,21 @@ export async function withDeadline<T>(promise: Promise<T>, ms: number, what: str
 }
 
 /** `promise`'s value, or `undefined` once `ms` milliseconds have passed or the signal fired; never rejects late. */
-export async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
+export async function within<T>(
+  promise: Promise<T>,
+  ms: number,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
   const stop = new AbortController();
   const joined = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   try {
-    return await Promise.race([promise, delay(ms, joined).then(() => undefined, () => undefined)]);
+    return await Promise.race([
+      promise,
+      delay(ms, joined).then(
+        () => undefined,
+        () => undefined,
+      ),
+    ]);
   } finally {
     stop.abort();
   }
