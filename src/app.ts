@@ -118,6 +118,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
         sandbox,
         createStaging: () => createStagingDirectory(config.paths, owner),
         limits: config.limits,
+        scratch: config.scratch,
         owner,
         hostFile: config.paths.database,
         ...(signal ? { signal } : {}),

@@ -22,7 +22,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from cloche_kernel import frames, probe, processes
+from cloche_kernel import frames, probe, processes, quota
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
 from cloche_kernel.output import OutputGate
 
@@ -40,6 +40,8 @@ _DEAD_AFTER_TICKS = 12
 #: seconds between progress lines, and between two looks of the memory watchdog
 _PROGRESS_SECONDS = 0.25
 _WATCH_SECONDS = 0.05
+#: seconds between two looks at what /scratch holds
+_SCRATCH_SECONDS = 2.0
 #: seconds a zygote may take to import everything on a slow disk, and to fork
 _ZYGOTE_SECONDS = 60.0
 #: frames a second that one kernel may send before it is slowed down
@@ -78,6 +80,7 @@ class Supervisor:
         self._silent_ticks = 0
         self._next_tick = time.monotonic() + _TICK_SECONDS
         self._next_progress = 0.0
+        self._next_scratch = 0.0
         self._budget = float(_FRAMES_PER_SECOND)
         self._budget_at = time.monotonic()
         self._killed_for: str | None = None
@@ -121,8 +124,10 @@ class Supervisor:
 
     def _next_chore(self, now: float) -> float:
         due = now + 3600
-        if self._cell is not None and (self._boot["watchdog"] or self._has_progress()):
-            due = now + _WATCH_SECONDS
+        if self._cell is not None:
+            due = self._next_scratch
+            if self._boot["watchdog"] or self._has_progress():
+                due = min(due, now + _WATCH_SECONDS)
         if self._fork_deadline is not None:
             due = min(due, self._fork_deadline)
         if self._budget <= 0:
@@ -140,6 +145,9 @@ class Supervisor:
             self._send({"type": "progress", "id": self._cell}, self._gate.last_line)
         if self._boot["watchdog"] and self._cell is not None:
             self._watch_memory()
+        if now >= self._next_scratch:
+            self._next_scratch = now + _SCRATCH_SECONDS
+            self._watch_scratch()
         if self._fork_deadline is not None and now >= self._fork_deadline:
             self._fork_deadline = None
             self._start_zygote()
@@ -385,7 +393,10 @@ class Supervisor:
             self._start_failed()
             return
         for _ in range(20):
-            pid, status = os.waitpid(self._kernel_pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self._kernel_pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status = self._kernel_pid, signal.SIGKILL
             if pid:
                 self._kernel_died(status)
                 return
@@ -580,12 +591,23 @@ class Supervisor:
             pass
         self._unregister(self._zygote.fileno())
 
+    def _watch_scratch(self) -> None:
+        excess = quota.excess("/scratch", self._boot["scratch"])
+        if excess is None or not self._kernel_pid:
+            return
+        self._end_kernel(excess)
+        _wipe(("/scratch",))
+
     def _watch_memory(self) -> None:
         used = processes.private_bytes() + processes.mounted_bytes("/workspace", "/tmp")
         if used > self._boot["memory"] and self._kernel_pid:
-            self._killed_for = f"it used more than its memory limit of {self._boot['memory'] // 1_048_576} MiB"
-            processes.end_all(frozenset({self._zygote_pid, self._kernel_pid}), {}, 1.0)
-            _kill(self._kernel_pid)
+            self._end_kernel(f"it used more than its memory limit of {self._boot['memory'] // 1_048_576} MiB")
+
+    def _end_kernel(self, reason: str) -> None:
+        """Ends the kernel for `reason`, and first what it started; its exit status then arrives as for any death."""
+        self._killed_for = reason
+        processes.end_all(frozenset({self._zygote_pid, self._kernel_pid}), {}, 1.0)
+        _kill(self._kernel_pid)
 
 
 def _zygote_command(boot: dict[str, Any]) -> tuple[str, list[str], dict[str, str]]:
@@ -625,11 +647,11 @@ def _describe(status: int) -> str:
     return f"it exited with status {os.WEXITSTATUS(status)}"
 
 
-def _wipe() -> None:
+def _wipe(tops: tuple[str, ...] = _WIPED) -> None:
     """Empties what a session can write to. Failures are left: the file systems end with the sandbox."""
     import shutil
 
-    for top in _WIPED:
+    for top in tops:
         try:
             entries = list(os.scandir(top))
         except OSError:

@@ -46,13 +46,13 @@ export const settingsFile = z
       "Size of /workspace and of /tmp, each; counts as memory. Default: a quarter of memory.",
     ),
     scratch: size(16 * MiB, "Disk space of one session's /scratch. Default: 10 GiB."),
-    disk: size(64 * MiB, "Disk space of one project's state, staged files included. Default: 20 GB."),
+    disk: size(64 * MiB, "Disk space that the files loaded into one session may take. Default: 20 GB."),
     sessions: z
       .number()
       .int()
       .min(1)
-      .max(100)
-      .describe("Sessions one server keeps open at once. Default: 8."),
+      .max(1_000)
+      .describe("Sessions one server keeps open at once, memory permitting. Default: 64."),
     idlePauseMinutes: z
       .number()
       .positive()
@@ -102,7 +102,7 @@ export function defaultSettings({ memory, cpus }: Surroundings): Settings {
     tmpfs: Math.floor(half / 4),
     scratch: 10 * GiB,
     disk: 20e9,
-    sessions: 8,
+    sessions: 64,
     idlePauseMinutes: 10,
     roots: [],
     deny: [],

@@ -23,6 +23,8 @@ export interface LaunchOptions {
   sandbox: Sandbox;
   createStaging(): SandboxDirectories;
   limits: Limits;
+  /** most that /scratch may hold, in `bytes` */
+  scratch: number;
   /** token of the server, for the reaper */
   owner: string;
   /** a file that exists on the host and must not be visible inside */
@@ -101,6 +103,7 @@ async function handshake(
     carrier: sandbox.socketPath ?? "stdio",
     cpus: Math.max(1, Math.floor(options.limits.cpus)),
     memory: options.limits.memory,
+    scratch: options.scratch,
     watchdog: sandbox.memoryEnforcedBy === "watchdog",
     hostFile: options.hostFile,
   });

@@ -12,7 +12,7 @@
  * The header is a flat JSON object with a string `type`. Anything long travels in the payload.
  *
  * Host → sandbox
- * - boot      {version, nonce, carrier, cpus, memory, watchdog, hostFile?}   once, always on stdio
+ * - boot      {version, nonce, carrier, cpus, memory, scratch, watchdog, hostFile?}   once, always on stdio
  * - execute   {id, cell}                      payload: the cell's code
  * - load      {id, cell}                      payload: JSON LoadRequest; a load is a cell like any other
  * - inspect   {id}                            payload: JSON {name?, offset?, limit}; answered by `answer`
@@ -106,6 +106,8 @@ export type HostMessage =
       cpus: number;
       /** memory limit in `bytes` */
       memory: number;
+      /** most that /scratch may hold, in `bytes` */
+      scratch: number;
       /** the supervisor counts memory itself, because no cgroup does */
       watchdog: boolean;
       /** a file that exists on the host and must not be visible inside */
