@@ -20,7 +20,7 @@ const CPU_PERIOD = 100_000;
 /** How long an emptied group may stay busy, in `milliseconds`. */
 const REMOVE_DEADLINE = 2_000;
 /** Age after which an empty group belongs to nobody, in `milliseconds`: one being set up is younger. */
-const STALE_AGE = 10_000;
+const STALE_AGE = 3_000;
 
 /** Directories under which groups can be made; with version 1 one for each controller. */
 export interface CgroupParents {

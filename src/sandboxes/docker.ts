@@ -86,20 +86,20 @@ export class DockerSandbox implements Sandbox {
     const engine = await this.#connect();
     options.signal?.throwIfAborted();
     const image = this.#image();
-    const { state, command } = this.#options;
-    const user = grant(engine, options);
-    writeOwnFiles(options.staging, user);
-    const seccompProfile = dockerSeccompProfile(engine.architecture);
-    const request = {
-      state,
-      image,
-      user,
-      seccompProfile,
-      abilities: engine.abilities,
-      ...(command ? { command } : {}),
-    };
     let running: RunningContainer | undefined;
     try {
+      const { state, command } = this.#options;
+      const user = grant(engine, options);
+      writeOwnFiles(options.staging, user);
+      const seccompProfile = dockerSeccompProfile(engine.architecture);
+      const request = {
+        state,
+        image,
+        user,
+        seccompProfile,
+        abilities: engine.abilities,
+        ...(command ? { command } : {}),
+      };
       const creation = engine.docker.createContainer(containerOptions(request, options));
       const container = await withDeadline(creation, START_DEADLINE, "creating a container").catch(
         (error) => {

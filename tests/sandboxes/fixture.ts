@@ -9,7 +9,11 @@ import type {
   StartOptions,
 } from "../../src/sandboxes/sandbox.ts";
 import { createStagingDirectory, type StagingDirectory } from "../../src/sandboxes/staging-directory.ts";
+import { Owners } from "../../src/snapshots/lease.ts";
 import { makeSandbox, testConfig } from "./required.ts";
+
+/** A living owner, so that no server that starts beside this test takes its sandboxes for orphans. */
+const lease = new Owners(testConfig.paths.owners).lease();
 
 export const LIMITS: Limits = { memory: 512 * 2 ** 20, cpus: 1, processes: 64, tmpfs: 32 * 2 ** 20 };
 
@@ -34,7 +38,7 @@ export const uniqueName = (): string => `cloche-test-${randomBytes(6).toString("
 
 /** Start options with directories of their own. */
 export function startOptions(options: BoxOptions = {}): { directory: StagingDirectory; start: StartOptions } {
-  const owner = options.owner ?? uniqueName();
+  const owner = options.owner ?? lease.token;
   const directory = createStagingDirectory(testConfig.paths, owner);
   const { staging, scratch } = directory;
   const limits = { ...LIMITS, ...options.limits };
@@ -119,4 +123,17 @@ export async function until(
     if (Date.now() > deadline) throw new Error(`${what}: not within ${ms} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/**
+ * Python that leaves a process of its own session, named by `token`, which ignores standard input: only the end of the
+ * sandbox ends it. Prints "up" and waits for end of file.
+ */
+export function lingering(token: string): string {
+  return `
+import subprocess, sys
+command = [sys.executable, "-c", "import time; time.sleep(600)", "${token}"]
+subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+print("up", flush=True)
+sys.stdin.read()`;
 }

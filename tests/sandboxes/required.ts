@@ -51,7 +51,9 @@ export interface Availability {
   reason: string;
 }
 
-export const required: readonly string[] = (process.env.CLOCHE_TEST_REQUIRE ?? "").split(",").map((name) => name.trim());
+export const required: readonly string[] = (process.env.CLOCHE_TEST_REQUIRE ?? "")
+  .split(",")
+  .map((name) => name.trim());
 
 /**
  * Looks once what this machine has. Throws for a kind that CLOCHE_TEST_REQUIRE names and that cannot serve, so that a
@@ -61,7 +63,9 @@ export async function availability(): Promise<Availability[]> {
   const known: readonly string[] = [...KINDS, "claude", ""];
   const unknown = required.filter((name) => !known.includes(name));
   if (unknown.length > 0)
-    throw new Error(`CLOCHE_TEST_REQUIRE names nothing that can be required with ${JSON.stringify(unknown.join(","))}`);
+    throw new Error(
+      `CLOCHE_TEST_REQUIRE names nothing that can be required with ${JSON.stringify(unknown.join(","))}`,
+    );
   return Promise.all(
     KINDS.map(async (kind) => {
       const { available, problems } = await makeSandbox(kind).inspect();
