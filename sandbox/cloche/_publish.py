@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -33,8 +34,7 @@ def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
     host refuses otherwise.
     """
     source = os.fspath(path)
-    # Without O_NONBLOCK a FIFO would hold the cell until somebody writes to it.
-    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(_descriptor(source), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{source} is not a regular file")
         try:
@@ -44,6 +44,16 @@ def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
                 raise FileExistsError(str(error)) from None
             raise
     return Published(answer["path"], answer["bytes"])
+
+
+def _descriptor(path: str) -> int:
+    try:
+        # Without O_NONBLOCK a FIFO would hold the cell until somebody writes to it.
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ValueError(f"{path} is a link; publish the file it leads to: {os.path.realpath(path)}") from None
 
 
 async def publish_async(path: str | os.PathLike[str], name: str | None = None) -> Published:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-#: bytes of a cell's output that go to the host as they come
-HEAD_BYTES = 524_288
+#: bytes of a cell's output that go to the host as they come; like the tail within the half that the host keeps, so that
+#: the gap between them stands where the bytes were dropped
+HEAD_BYTES = 480_000
 #: bytes of its end that are kept when there is more
-TAIL_BYTES = 524_288
+TAIL_BYTES = 480_000
 #: the longest line that is held back because a carriage return may still overwrite it
 HELD_LINE_BYTES = 4_096
 

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 from cloche_kernel import frames, probe, processes, quota
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
-from cloche_kernel.output import OutputGate
+from cloche_kernel.output import TAIL_BYTES, OutputGate
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -487,7 +487,7 @@ class Supervisor:
                 self._emit(self._cell, passed, 0, b"")
         return len(chunk)
 
-    def _settle(self, cell: str, limit: int = 524_288) -> None:
+    def _settle(self, cell: str, limit: int = TAIL_BYTES) -> None:
         head, dropped, tail = self._gate.settle(limit)
         self._emit(cell, head, dropped, tail)
 

@@ -126,6 +126,7 @@ function statusLine(view: CellView): string {
   if (!view.text && view.images.length === 0 && !view.error && view.status !== "running")
     facts.push("no output");
   facts.push(duration(view.duration));
+  if (view.dropped > 0) facts.push(`${count(view.dropped)} bytes of output dropped`);
   if (view.imagesLeftOut > 0) facts.push(`${view.imagesLeftOut} more images not shown`);
   let line = `[cell ${view.cell}: ${facts.join(", ")}]`;
   if (view.status === "running") {

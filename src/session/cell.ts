@@ -13,6 +13,8 @@ export interface CellView {
   /** clean output so far, with the gap marked */
   text: string;
   images: PlacedImage[];
+  /** `bytes` of output that were dropped from its middle */
+  dropped: number;
   /** images beyond the first five, which were not sent */
   imagesLeftOut: number;
   /** text of what the cell raised, or of why it was lost */
@@ -93,7 +95,7 @@ export class Cell {
   }
 
   view(): CellView {
-    const { text, images } = this.log.snapshot();
+    const { text, images, dropped } = this.log.snapshot();
     const outcome = this.finished?.outcome;
     const end = outcome && outcome.status !== "lost" ? outcome.end : {};
     return {
@@ -102,6 +104,7 @@ export class Cell {
       status: outcome?.status ?? "running",
       text,
       images,
+      dropped,
       imagesLeftOut: end.imagesLeftOut ?? 0,
       error: outcome?.status === "lost" ? outcome.reason : end.error,
       duration: this.age,

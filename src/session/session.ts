@@ -218,7 +218,7 @@ export class Session {
           duration: view.duration,
           output: view.text,
           error: view.error ?? null,
-          dropped: 0,
+          dropped: view.dropped,
           images: view.images,
         });
       } catch (error) {
@@ -366,6 +366,7 @@ export class Session {
       status: record.status,
       text: record.output,
       images: this.options.store.images(this.id, number),
+      dropped: record.dropped,
       imagesLeftOut: 0,
       error: record.error ?? undefined,
       duration: record.duration ?? 0,
