@@ -54,6 +54,13 @@ export const OWN_FILES = ownFiles(INSIDE_ID, INSIDE_ID);
 export const SECCOMP_FD = 3;
 export const INFO_FD = 4;
 export const FIRST_FILE_FD = 5;
+export const READY_FD = FIRST_FILE_FD + OWN_FILES.length;
+
+/**
+ * The last step before the command: bubblewrap says that it cloned, but not that it could mount everything. One digit,
+ * because that is all a shell takes for a descriptor.
+ */
+const ANNOUNCE = `echo >&${READY_FD}; exec ${READY_FD}>&-; exec "$@"`;
 
 /** Binds of the host's own programs and libraries, and of the interpreter where that lies elsewhere. */
 export function systemBinds(environment: string): string[] {
@@ -135,6 +142,7 @@ export function bubblewrapArguments(
     ...["--perms", "1777", "--size", size, "--tmpfs", "/tmp"],
     // The root is such a tmpfs too.
     ...["--remount-ro", "/", "--chdir", WORKSPACE, "--"],
+    ...["/bin/sh", "-c", ANNOUNCE, "sh"],
     ...["/usr/bin/prlimit", `--data=${data}`, `--fsize=${fsize}`, `--nofile=${nofile}`, `--core=${core}`],
     ...(countsProcessesInside() ? [`--nproc=${limits.processes}`] : []),
     ...["--", ...command],

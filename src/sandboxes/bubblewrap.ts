@@ -4,7 +4,15 @@ import type { Readable, Writable } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import { within } from "../shared/async.ts";
 import { ClocheError } from "../shared/errors.ts";
-import { bubblewrapArguments, OWN_FILES, systemBinds } from "./bubblewrap-arguments.ts";
+import {
+  bubblewrapArguments,
+  FIRST_FILE_FD,
+  INFO_FD,
+  OWN_FILES,
+  READY_FD,
+  SECCOMP_FD,
+  systemBinds,
+} from "./bubblewrap-arguments.ts";
 import { dropped, findProblems, findProgram, type Problem, run } from "./bubblewrap-checks.ts";
 import { chooseEnforcement, type Enforcement, type Hold } from "./enforcement.ts";
 import { DROPPED_ID, grantTo, SOCKET } from "./layout.ts";
@@ -17,10 +25,8 @@ import { Tail } from "./tail.ts";
 const START_DEADLINE = 10_000;
 /** How long the processes inside may take to die before bubblewrap itself is killed, in `milliseconds`. */
 const KILL_GRACE = 1_000;
-/** Descriptor of bubblewrap's report, as an index into stdio. */
-const SECCOMP = 3;
-const INFO = 4;
-const FILES = 5;
+/** How long the last words on stderr may take after the end, in `milliseconds`. */
+const LAST_WORDS = 200;
 
 export interface BubblewrapOptions {
   /** virtual environment of the sandbox; absent where setup made none */
@@ -97,7 +103,7 @@ export class BubblewrapSandbox implements Sandbox {
       const child = spawn(program!, args, {
         cwd: "/",
         env: hold.environment,
-        stdio: Array(FILES + OWN_FILES.length).fill("pipe"),
+        stdio: Array(READY_FD + 1).fill("pipe"),
       });
       const running = new RunningBubblewrap(child, hold, prepared.enforcement.by);
       hold = undefined;
@@ -167,6 +173,7 @@ class RunningBubblewrap implements RunningSandbox {
   readonly #child: ChildProcess;
   readonly #hold: Hold;
   readonly #stderr = new Tail();
+  readonly #lastWords: Promise<void>;
   #killed = false;
   /** pid of the sandbox's first process, as the host counts */
   #first: number | undefined;
@@ -178,23 +185,27 @@ class RunningBubblewrap implements RunningSandbox {
     this.memoryEnforcedBy = memoryEnforcedBy;
     this.stdio = new Stdio(child.stdin!, child.stdout!);
     child.stderr!.on("data", (chunk: Buffer) => this.#stderr.add(chunk));
-    for (const pipe of child.stdio.slice(SECCOMP)) pipe?.on("error", () => {});
+    this.#lastWords = new Promise((resolve) => child.stderr!.on("close", resolve));
+    for (const pipe of child.stdio.slice(SECCOMP_FD)) pipe?.on("error", () => {});
     this.exited = this.#watch();
   }
 
   /** Hands over filter and files, and waits until bubblewrap has made the sandbox. Kills it when it throws. */
   async begin(program: Buffer, signal: AbortSignal | undefined): Promise<void> {
     const pipes = this.#child.stdio;
-    (pipes[SECCOMP] as Writable).end(program);
+    (pipes[SECCOMP_FD] as Writable).end(program);
     for (const [position, { content }] of OWN_FILES.entries())
-      (pipes[FILES + position] as Writable).end(content);
+      (pipes[FIRST_FILE_FD + position] as Writable).end(content);
     try {
-      const report = Promise.race([readAll(pipes[INFO] as Readable), this.exited.then(() => "")]);
-      const info = (await within(report, START_DEADLINE, signal)) ?? "";
+      const report = Promise.all([
+        readSome(pipes[INFO_FD] as Readable, "}"),
+        readSome(pipes[READY_FD] as Readable, "\n"),
+      ]);
+      const [info, ready] =
+        (await within(Promise.race([report, this.exited.then(() => [])]), START_DEADLINE, signal)) ?? [];
+      this.#first = Number(/"child-pid"\s*:\s*(\d+)/.exec(info ?? "")?.[1]) || undefined;
       signal?.throwIfAborted();
-      const pid = /"child-pid"\s*:\s*(\d+)/.exec(info)?.[1];
-      if (pid === undefined) throw this.#failure();
-      this.#first = Number(pid);
+      if (!ready || this.#first === undefined) throw this.#failure();
       this.#hold.started(this.#first);
     } catch (error) {
       await this.kill();
@@ -237,6 +248,7 @@ class RunningBubblewrap implements RunningSandbox {
         resolve({ code: null, signal: null });
       });
     });
+    await within(this.#lastWords, LAST_WORDS);
     const outOfMemory = !this.#killed && (code === 137 || signal === "SIGKILL") && this.#hold.ranOut();
     await this.#hold.release();
     return { reason: this.#reason(code, signal, outOfMemory), outOfMemory };
@@ -258,12 +270,13 @@ class RunningBubblewrap implements RunningSandbox {
   }
 }
 
-function readAll(stream: Readable): Promise<string> {
+/** What a pipe says until `end` or its own end. */
+function readSome(stream: Readable, end: string): Promise<string> {
   return new Promise((resolve) => {
     let text = "";
     stream.on("data", (chunk: Buffer) => {
       text += chunk;
-      if (text.includes("}")) resolve(text);
+      if (text.includes(end)) resolve(text);
     });
     stream.on("close", () => resolve(text));
   });

@@ -35,10 +35,12 @@ function groups(pid: string): string[] {
     .filter((path) => existsSync(path));
 }
 
+const dockerServes = (await availability()).some(({ kind, available }) => kind === "docker" && available);
+
 /** Ids of containers that mount this staging directory. */
 async function containersWith(name: string): Promise<string[]> {
   const address = findEngine(testConfig.docker);
-  if (address?.socketPath === undefined) return [];
+  if (!dockerServes || address?.socketPath === undefined) return [];
   const docker = new Docker({ socketPath: address.socketPath, host: undefined } as Docker.DockerOptions);
   const all = await docker.listContainers({ all: true });
   return all.filter(({ Mounts }) => Mounts.some(({ Source }) => Source?.includes(name))).map(({ Id }) => Id);

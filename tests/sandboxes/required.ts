@@ -49,6 +49,8 @@ export interface Availability {
   available: boolean;
   /** why a test without it is skipped; empty where it is available */
   reason: string;
+  /** limit → how it is enforced */
+  limits: Record<string, string>;
 }
 
 export const required: readonly string[] = (process.env.CLOCHE_TEST_REQUIRE ?? "")
@@ -68,11 +70,11 @@ export async function availability(): Promise<Availability[]> {
     );
   return Promise.all(
     KINDS.map(async (kind) => {
-      const { available, problems } = await makeSandbox(kind).inspect();
+      const { available, problems, limits } = await makeSandbox(kind).inspect();
       const reason = problems.map(({ problem, remedy }) => `${problem}. ${remedy}`).join(" ");
       if (!available && required.includes(kind))
         throw new Error(`CLOCHE_TEST_REQUIRE names ${kind}, which cannot serve: ${reason}`);
-      return { kind, available, reason };
+      return { kind, available, reason, limits };
     }),
   );
 }
