@@ -52,11 +52,17 @@ const HELLO_DEADLINE_MS = 15_000;
 /** The supervisor gives up after a minute without a word. */
 const PING_EVERY_MS = 15_000;
 
-/** Starts a sandbox and waits for its kernel. Throws `sandbox.*`; leaves nothing behind when it throws. */
+/**
+ * Starts a sandbox and waits for its kernel. Throws `sandbox.*`, or the signal's reason; leaves nothing behind when it
+ * throws.
+ */
 export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
   const directories = options.createStaging();
   let sandbox: RunningSandbox | undefined;
   let listener: SocketListener | undefined;
+  // Whoever waits for the first word then hears that the sandbox is gone.
+  const withdraw = () => void sandbox?.kill().catch(() => {});
+  options.signal?.addEventListener("abort", withdraw, { once: true });
   try {
     listener = await listen(join(directories.staging, "s"));
     sandbox = await options.sandbox.start({
@@ -76,6 +82,7 @@ export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
     const complaint = sandbox?.diagnostics().trim();
     await sandbox?.kill().catch(() => {});
     await directories.remove().catch(() => {});
+    options.signal?.throwIfAborted();
     const failure = asClocheError(error);
     if (failure.code !== "sandbox.lost" && failure.code !== "internal" && failure.code !== "timeout")
       throw failure;
@@ -84,6 +91,7 @@ export async function launchKernel(options: LaunchOptions): Promise<Kernel> {
       cause: error,
     });
   } finally {
+    options.signal?.removeEventListener("abort", withdraw);
     listener?.close();
   }
 }

@@ -12,7 +12,7 @@ export class Standby implements AsyncDisposable {
   private warm: Promise<Kernel | undefined> | undefined;
   private ready: Kernel | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private closed = false;
+  private readonly ending = new AbortController();
 
   constructor(launch: (signal?: AbortSignal) => Promise<Kernel>, log: Logger) {
     this.launch = launch;
@@ -29,7 +29,7 @@ export class Standby implements AsyncDisposable {
       kernel = await warm;
       kernel ??= await this.launch(signal);
     } finally {
-      if (!this.closed) this.timer = setTimeout(() => this.refill(), REFILL_AFTER_MS).unref();
+      if (!this.closing) this.timer = setTimeout(() => this.refill(), REFILL_AFTER_MS).unref();
     }
     return kernel;
   }
@@ -39,9 +39,13 @@ export class Standby implements AsyncDisposable {
     return this.ready !== undefined;
   }
 
+  private get closing(): boolean {
+    return this.ending.signal.aborted;
+  }
+
   private refill(): void {
-    if (this.closed || this.warm) return;
-    const warm = this.launch().then(
+    if (this.closing || this.warm) return;
+    const warm = this.launch(this.ending.signal).then(
       (kernel) => {
         if (this.warm === warm) this.ready = kernel;
         void kernel.exited.then(() => this.forget(warm, kernel));
@@ -49,7 +53,10 @@ export class Standby implements AsyncDisposable {
       },
       (error: unknown) => {
         // The next session starts its own and meets the error itself.
-        this.log.warn("standby.failed", { message: error instanceof Error ? error.message : String(error) });
+        if (!this.closing)
+          this.log.warn("standby.failed", {
+            message: error instanceof Error ? error.message : String(error),
+          });
         if (this.warm === warm) this.warm = undefined;
         return undefined;
       },
@@ -64,7 +71,7 @@ export class Standby implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.closed = true;
+    this.ending.abort();
     clearTimeout(this.timer);
     const kernel = await this.warm;
     this.warm = this.ready = undefined;
