@@ -48,7 +48,8 @@ function removeState(state: string, projects: string, purge: boolean): void {
   if (!existsSync(state)) return;
   for (const name of readdirSync(state)) {
     const path = join(state, name);
-    if (purge || path !== projects) rmSync(path, { recursive: true, force: true });
+    const holdsSessions = path === projects && readdirSync(projects).length > 0;
+    if (purge || !holdsSessions) rmSync(path, { recursive: true, force: true });
   }
   if (readdirSync(state).length === 0) rmdirSync(state);
   else say(`Your sessions in ${projects} stay; --purge removes them too.`);
