@@ -93,7 +93,7 @@ export function containerOptions(
       ...(abilities.memory && abilities.swap ? { MemorySwap: limits.memory } : {}),
       ...(abilities.processes ? { PidsLimit: limits.processes } : {}),
       ...(abilities.cpus ? { NanoCpus: Math.round(limits.cpus * 1e9) } : {}),
-      OomScoreAdj: 500,
+      OomScoreAdj: 200,
       Ulimits: ulimits.map(([Name, value]) => ({ Name, Soft: value, Hard: value })),
       Tmpfs: { [WORKSPACE]: tmpfs("1777"), "/tmp": tmpfs("1777") },
       ShmSize: limits.tmpfs,

@@ -35,13 +35,13 @@ export interface Enforcement {
 }
 
 /**
- * Joins each group named before `--`, then becomes the command. A process that ran the machine out of memory should
- * be one of the sandbox's, so their score is raised.
+ * Joins each group named before `--`, then becomes the command. Whoever ran the machine out of memory should be one of
+ * the sandbox's, so their score is raised; the kernel raises its own further.
  */
 const JOIN = `
 while [ "$1" != -- ]; do echo 0 > "$1/cgroup.procs" || exit 125; shift; done
 shift
-echo 500 > /proc/self/oom_score_adj
+echo 200 > /proc/self/oom_score_adj
 exec "$@"`;
 
 const joining = (directories: string[]) => ["/bin/sh", "-c", JOIN, "sh", ...directories, "--"];
