@@ -7,11 +7,12 @@ import faulthandler
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import threadpoolctl
 
@@ -37,8 +38,9 @@ _pools: Any = None
 
 def prepare() -> Shell:
     """Everything a kernel needs that can be done once: imports, the shell, display options."""
+    _bring_font_list()
     import matplotlib
-    import matplotlib.pyplot  # noqa: F401 - imported here so that no kernel pays for it
+    import matplotlib.pyplot
     import numpy  # noqa: F401
     import pandas
 
@@ -52,6 +54,17 @@ def prepare() -> Shell:
     global _pools
     _pools = threadpoolctl.ThreadpoolController()
     return build()
+
+
+def _bring_font_list() -> None:
+    """Copies the list that setup baked to where matplotlib looks: without it, it searches all fonts for a second."""
+    baked = os.path.join(sys.prefix, "share/cloche/matplotlib")
+    try:
+        os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True)
+        for name in os.listdir(baked):
+            shutil.copy(os.path.join(baked, name), os.environ["MPLCONFIGDIR"])
+    except OSError:
+        pass  # matplotlib makes its own
 
 
 def become(shell: Shell, line: int, output: int, stacks: int) -> None:
@@ -116,7 +129,7 @@ class Kernel:
                     figures.flush()
             except LineClosed:
                 raise
-            except BaseException:  # noqa: BLE001 - an interrupt between two steps, or a figure that cannot be drawn
+            except BaseException:
                 failure = tracebacks.describe(*sys.exc_info())
             end: dict[str, Any] = {}
             status = "ok"
@@ -136,7 +149,7 @@ class Kernel:
         from cloche_kernel import loading
 
         try:
-            loaded = loading.load(request, self._memory)
+            loaded = loading.load(cast("loading.LoadRequest", request), self._memory)
         except loading.LoadError as error:
             return tracebacks.Failure("LoadError", str(error), False)
         self._shell.user_ns[request["name"]] = loaded.value
@@ -149,7 +162,7 @@ class Kernel:
             text, ok = self._variables.table(offset), True
         else:
             text, ok = self._variables.detail(name, offset, request["limit"])
-        self._line.send({"type": "answer", "id": header["id"], "ok": ok}, json.dumps({"text": text}).encode()[:1_000_000])
+        self._line.send({"type": "answer", "id": header["id"], "ok": ok}, json.dumps({"text": text}).encode())
 
 
 def _own_streams(output: int) -> None:
@@ -160,9 +173,11 @@ def _own_streams(output: int) -> None:
     os.dup2(output, 2)
     os.close(null)
     os.close(output)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
-    sys.stdout = sys.__stdout__ = _writer(1)
-    sys.stderr = sys.__stderr__ = _writer(2)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
+    sys.stdout = _writer(1)
+    sys.stderr = _writer(2)
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
     libc = ctypes.CDLL(None)
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
 
