@@ -60,8 +60,7 @@ class Display:
 
             figures.show(value)
             return
-        bundle, _ = self._shell.display_formatter.format(value)
-        self.publish(bundle)
+        self.publish(self._format(value, None))
 
     def publish(self, bundle: dict[str, Any]) -> None:
         """Shows a MIME bundle by the rule above."""
@@ -98,8 +97,13 @@ class Display:
             self._line.wait("ack", key)
 
     def _plain(self, value: object) -> str:
-        bundle, _ = self._shell.display_formatter.format(value, include={"text/plain"})
-        return str(bundle.get("text/plain", ""))
+        return str(self._format(value, {"text/plain"}).get("text/plain", ""))
+
+    def _format(self, value: object, include: set[str] | None) -> dict[str, Any]:
+        formatter = self._shell.display_formatter
+        assert formatter is not None
+        bundle: dict[str, Any] = formatter.format(value, include=include)[0]  # type: ignore[no-untyped-call]
+        return bundle
 
 
 def flush_streams() -> None:
@@ -107,7 +111,7 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]
-        except Exception:  # noqa: BLE001 - the user may have put anything there
+        except Exception:
             pass
     _fflush()
 
@@ -142,7 +146,8 @@ def _choose_text(bundle: dict[str, Any]) -> str | None:
             return str(bundle[mime])
     if "application/json" in bundle:
         text = json.dumps(bundle["application/json"], indent=2, ensure_ascii=False, default=str)
-        return text if len(text) <= _MAX_JSON else f"{text[:_MAX_JSON]}\n… {len(text) - _MAX_JSON} characters left out …"
+        left_out = len(text) - _MAX_JSON
+        return text if left_out <= 0 else f"{text[:_MAX_JSON]}\n… {left_out} characters left out …"
     plain = bundle.get("text/plain")
     if plain is not None and not _BARE_REPR.match(str(plain)):
         return str(plain)
@@ -159,7 +164,7 @@ def _html_text(source: str) -> str:
 
     try:
         root = html.fromstring(source)
-    except Exception:  # noqa: BLE001 - no tree: the source is all there is
+    except Exception:
         return source
     for block in root.iter("script", "style"):
         block.text = ""
@@ -184,5 +189,5 @@ def _fit(data: bytes, mime: str) -> tuple[bytes, str]:
             out = io.BytesIO()
             image.save(out, "PNG")
             return out.getvalue(), "image/png"
-    except Exception:  # noqa: BLE001 - the host checks again and says so
+    except Exception:
         return data, mime

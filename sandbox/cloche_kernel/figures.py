@@ -30,7 +30,10 @@ def show(*args: Any, **_: Any) -> None:
     """Shows the given figure, or every open one, and closes it: `plt.show()` and a cell's end come here."""
     import matplotlib.pyplot as plt
 
-    figures = [args[0]] if args and hasattr(args[0], "savefig") else [m.canvas.figure for m in Gcf.get_all_fig_managers()]
+    if args and hasattr(args[0], "savefig"):
+        figures = [args[0]]
+    else:
+        figures = [manager.canvas.figure for manager in Gcf.get_all_fig_managers()]
     for figure in figures:
         if _display is not None and (figure.axes or figure.texts or figure.images or figure.lines or figure.patches):
             _display.image(render(figure), "image/png")

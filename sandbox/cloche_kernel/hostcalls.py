@@ -50,7 +50,7 @@ def call(name: str, arguments: dict[str, Any], body: BinaryIO | None = None) -> 
     """
     cell = current_cell.get() or _running
     if _line is None or cell is None or os.getpid() != _owner:
-        raise HostCallError("hostcall.refused", "The host answers calls of a running cell only, not of other processes.")
+        raise HostCallError("hostcall.refused", "The host answers a running cell only, not other processes.")
     key = f"{os.urandom(4).hex()}-{next(_ids)}"
     header = {"type": "call", "id": key, "cell": cell, "name": name}
     with _line.expecting("reply", key), _line.expecting("credit", key):
@@ -58,7 +58,7 @@ def call(name: str, arguments: dict[str, Any], body: BinaryIO | None = None) -> 
         if body is not None:
             _stream(_line, key, body)
         reply, payload = _line.wait("reply", key)
-    result = json.loads(payload) if payload else None
+    result: Any = json.loads(payload) if payload else None
     if not reply["ok"]:
         raise HostCallError(result["code"], result["message"])
     return result

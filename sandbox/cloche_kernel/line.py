@@ -1,4 +1,4 @@
-"""The kernel's end of its line to the supervisor: requests in, frames out, and waiting for an answer from any thread."""
+"""The kernel's end of its line to the supervisor: requests in, frames out, and answers for any thread that waits."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def _tcp() -> str | None:
             result = probe.connect_ex(address)
             # In progress means that a packet left: there is a route, whether or not somebody answers.
             if result not in _UNREACHABLE:
-                return f"a TCP connection to {address[0]} was not refused ({os.strerror(result) if result else 'connected'})"
+                how = os.strerror(result) if result else "connected"
+                return f"a TCP connection to {address[0]} was not refused ({how})"
     return None
 
 

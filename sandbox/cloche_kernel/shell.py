@@ -146,13 +146,13 @@ def build() -> Shell:
 def _tokenizes(code: str) -> bool:
     try:
         DisplayHook.semicolon_at_end_of_expression(code)
-    except Exception:  # noqa: BLE001 - magics and syntax errors do not tokenize; neither is quiet
+    except Exception:
         return False
     return True
 
 
 def _refuse_input(*_: object, **__: object) -> NoReturn:
-    raise Refused("input() cannot be answered: nobody types into a cell. Ask the user, then put the answer in the code.")
+    raise Refused("input() cannot be answered: nobody types into a cell. Ask the user and put the answer in the code.")
 
 
 def _refuse_install(_: str) -> NoReturn:

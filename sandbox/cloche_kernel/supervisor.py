@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import array
 import ctypes
-import errno
 import fcntl
+import json
 import os
 import select
 import signal
@@ -23,8 +23,10 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from cloche_kernel import frames, probe, processes, quota
+from cloche_kernel.host_line import HostGone, HostLine
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
 from cloche_kernel.output import TAIL_BYTES, OutputGate
+from cloche_kernel.startup import connect, read_boot, zygote_command
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -32,8 +34,6 @@ _F_SETPIPE_SZ = 1031
 _FIONREAD = 0x541B
 _PIPE_BYTES = 1_048_576
 _CHUNK_BYTES = 262_144
-#: bytes waiting for the host above which nothing more is read from the kernel
-_HIGH_WATER_BYTES = 4_194_304
 #: awake ticks without a word from the host after which it is taken for dead; a paused machine does not tick
 _TICK_SECONDS = 5.0
 _DEAD_AFTER_TICKS = 12
@@ -51,18 +51,11 @@ _MOST_FAILED_STARTS = 3
 _WIPED = ("/workspace", "/tmp", "/scratch")
 
 
-class HostGone(Exception):
-    """The carrier ended: this sandbox has nobody left to serve."""
-
-
 class Supervisor:
     def __init__(self, boot: dict[str, Any], carrier_in: int, carrier_out: int) -> None:
         self._boot = boot
-        self._in = carrier_in
-        self._out = carrier_out
-        self._reader = frames.FrameReader()
-        self._outbox = bytearray()
         self._poll = select.poll()
+        self._host = HostLine(carrier_in, carrier_out, self._poll, congested=self._hold_back, clear=self._let_on)
         self._zygote: socket.socket | None = None
         self._zygote_pid = 0
         self._kernel: socket.socket | None = None
@@ -93,10 +86,7 @@ class Supervisor:
         """Serves until the host is gone."""
         signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        os.set_blocking(self._in, False)
-        os.set_blocking(self._out, False)
-        self._poll.register(self._in, select.POLLIN)
-        if self._in != 0:
+        if not self._host.is_stdin:
             self._poll.register(0, select.POLLIN)
         self._poll.register(self._wake_in, select.POLLIN)
         while True:
@@ -106,12 +96,12 @@ class Supervisor:
         now = time.monotonic()
         timeout = max(0.0, min(self._next_tick, self._next_chore(now)) - now)
         for descriptor, events in self._poll.poll(timeout * 1000 + 0.5):
-            if descriptor == self._out and events & select.POLLOUT:
-                self._flush()
-            if descriptor == self._in and events & ~select.POLLOUT:
-                self._read_host()
-            elif descriptor == 0 and self._in != 0:
-                self._read_stdin()
+            if self._host.owns(descriptor):
+                for header, payload, frame in self._host.on_events(descriptor, events):
+                    self._silent_ticks = 0
+                    self._on_host(header, payload, frame)
+            elif descriptor == 0:
+                _read_stdin()
             elif descriptor == self._wake_in:
                 self._read_wakeups()
             elif self._kernel is not None and descriptor == self._kernel.fileno():
@@ -142,7 +132,7 @@ class Supervisor:
                 raise HostGone("no word for a minute")
         if self._cell is not None and now >= self._next_progress and self._has_progress():
             self._next_progress = now + _PROGRESS_SECONDS
-            self._send({"type": "progress", "id": self._cell}, self._gate.last_line)
+            self._host.send({"type": "progress", "id": self._cell}, self._gate.last_line)
         if self._boot["watchdog"] and self._cell is not None:
             self._watch_memory()
         if now >= self._next_scratch:
@@ -175,7 +165,7 @@ class Supervisor:
                 os.dup2(null, 0)
                 os.dup2(2, 1)
                 os.closerange(4, 256)
-                os.execve(*_zygote_command(self._boot))
+                os.execve(*zygote_command(self._boot))
             finally:
                 os._exit(127)
         theirs.close()
@@ -267,29 +257,12 @@ class Supervisor:
         self._killed_for = None
         if self._cell is not None:
             self._settle(self._cell)
-            self._send({"type": "exited", "id": self._cell, "reason": reason})
+            self._host.send({"type": "exited", "id": self._cell, "reason": reason})
         else:
-            self._send({"type": "exited", "reason": reason})
+            self._host.send({"type": "exited", "reason": reason})
         self._restart("boot", wipe=False)
 
     # What the host says -------------------------------------------------------------------------------------------
-
-    def _read_host(self) -> None:
-        try:
-            chunk = os.read(self._in, _CHUNK_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise HostGone(str(error)) from error
-        if not chunk:
-            raise HostGone("end of stream")
-        self._silent_ticks = 0
-        for header, payload, frame in self._reader.push(chunk):
-            self._on_host(header, payload, frame)
-
-    def _read_stdin(self) -> None:
-        if not os.read(0, 4096):
-            raise HostGone("end of stdin")
 
     def _on_host(self, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
@@ -301,7 +274,7 @@ class Supervisor:
             if self._cell == header["id"] and self._kernel_pid:
                 _signal(self._kernel_pid, signal.SIGINT)
         elif kind == "stack":
-            self._send({"type": "stack", "id": header["id"]}, self._stack())
+            self._host.send({"type": "stack", "id": header["id"]}, self._stack())
         elif kind == "restart":
             self._restart(header["id"], header["wipe"])
         elif kind == "pause":
@@ -366,7 +339,7 @@ class Supervisor:
 
     def _read_kernel(self) -> None:
         assert self._kernel is not None
-        if self._budget <= 0 or len(self._outbox) > _HIGH_WATER_BYTES:
+        if self._budget <= 0 or self._host.congested:
             return
         try:
             chunk = self._kernel.recv(_CHUNK_BYTES)
@@ -421,7 +394,7 @@ class Supervisor:
             self._kernel_pid = int(header["pid"])
             self._fork_deadline = None
             self._failed_starts = 0
-            self._send({"type": "ready", "id": self._ready_id or "boot", "python": header["python"]})
+            self._host.send({"type": "ready", "id": self._ready_id or "boot", "python": header["python"]})
             self._ready_id = None
             return
         if kind not in KERNEL_TYPES:
@@ -438,7 +411,7 @@ class Supervisor:
         elif kind == "finished":
             self._settle(self._cell or "")
             self._cell = None
-        self._write(frame)
+        self._host.write(frame)
 
     def _spend(self) -> None:
         self._budget -= 1
@@ -493,50 +466,11 @@ class Supervisor:
 
     def _emit(self, cell: str, head: bytes, dropped: int, tail: bytes) -> None:
         if head:
-            self._send({"type": "output", "id": cell}, head)
+            self._host.send({"type": "output", "id": cell}, head)
         if dropped:
-            self._send({"type": "dropped", "id": cell, "bytes": dropped})
+            self._host.send({"type": "dropped", "id": cell, "bytes": dropped})
         if tail:
-            self._send({"type": "output", "id": cell}, tail)
-
-    # Writing to the host ------------------------------------------------------------------------------------------
-
-    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        self._write(frames.encode(header, payload))
-
-    def _write(self, frame: bytes) -> None:
-        if not self._outbox:
-            try:
-                sent = os.write(self._out, frame)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise HostGone(str(error)) from error
-            if sent == len(frame):
-                return
-            frame = frame[sent:]
-            self._poll.register(self._out, self._interest(select.POLLOUT))
-        self._outbox += frame
-        if len(self._outbox) > _HIGH_WATER_BYTES:
-            self._hold_back()
-
-    def _flush(self) -> None:
-        try:
-            del self._outbox[: os.write(self._out, memoryview(self._outbox)[:_PIPE_BYTES])]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise HostGone(str(error)) from error
-        if self._outbox:
-            return
-        if self._out == self._in:
-            self._poll.register(self._in, select.POLLIN)
-        else:
-            self._unregister(self._out)
-        self._let_on()
-
-    def _interest(self, events: int) -> int:
-        return events | select.POLLIN if self._out == self._in else events
+            self._host.send({"type": "output", "id": cell}, tail)
 
     def _hold_back(self) -> None:
         """A host that reads slowly slows the kernel down, instead of filling this process."""
@@ -610,34 +544,6 @@ class Supervisor:
         _kill(self._kernel_pid)
 
 
-def _zygote_command(boot: dict[str, Any]) -> tuple[str, list[str], dict[str, str]]:
-    """(program, arguments, environment). One thread per library, so that nothing is running when it forks."""
-    python = sys.executable
-    zygote = os.path.join(os.path.dirname(os.path.abspath(__file__)), "zygote.py")
-    environment = {
-        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "LANG": "C.UTF-8",
-        "HOME": "/workspace",
-        "SHELL": "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh",
-        "TERM": "dumb",
-        "PYTHONHASHSEED": "0",
-        "PYTHONIOENCODING": "utf-8:backslashreplace",
-        "MPLCONFIGDIR": "/opt/cloche/python/share/cloche/matplotlib",
-        "MPLBACKEND": "module://cloche_kernel.figures",
-        "POLARS_FMT_MAX_COLS": "20",
-        "POLARS_FMT_STR_LEN": "80",
-        "POLARS_TABLE_WIDTH": "160",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "NUMEXPR_MAX_THREADS": "1",
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-        "CLOCHE_CPUS": str(boot["cpus"]),
-        "CLOCHE_MEMORY": str(boot["memory"]),
-    }
-    return python, [python, "-I", "-B", zygote], environment
-
-
 def _describe(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -685,33 +591,10 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _read_boot() -> dict[str, Any]:
-    reader = frames.FrameReader()
-    while True:
-        # One byte at a time: what follows `boot` on this stream belongs to the loop.
-        chunk = os.read(0, 1)
-        if not chunk:
-            raise HostGone("end of stdin before boot")
-        for header, _, _ in reader.push(chunk):
-            if header["type"] != "boot":
-                raise HostGone(f"the first frame was {header['type']}, not boot")
-            return header
-
-
-def _connect(carrier: str) -> socket.socket | None:
-    """The socket in the staging directory, or None where it cannot be reached and stdio has to carry the frames."""
-    if carrier == "stdio":
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(2)
-        connection.connect(carrier)
-    except OSError as error:
-        connection.close()
-        if error.errno in (errno.EPERM, errno.EACCES):
-            os.write(2, f"the socket {carrier} refused: {error}; using stdio\n".encode())
-        return None
-    return connection
+def _read_stdin() -> None:
+    """Beside a socket stdin carries nothing but its end: the host is gone."""
+    if not os.read(0, 4096):
+        raise HostGone("end of stdin")
 
 
 def main() -> None:
@@ -721,15 +604,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        boot = _read_boot()
+        boot = read_boot()
         os.chdir("/workspace")
-        connection = _connect(boot["carrier"])
+        connection = connect(boot["carrier"])
         carrier_in, carrier_out = (0, 1) if connection is None else (connection.fileno(), connection.fileno())
         supervisor = Supervisor(boot, carrier_in, carrier_out)
         supervisor.start()
         report = probe.run(boot.get("hostFile"))
-        import json
-
         hello = frames.encode(
             {"type": "hello", "version": PROTOCOL_VERSION, "nonce": boot["nonce"]}, json.dumps(report).encode()
         )

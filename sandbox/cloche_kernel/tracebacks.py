@@ -14,6 +14,11 @@ HOW_TO_ADD_PACKAGES = (
     "requirements file and run ./setup.sh --packages requirements.txt in Cloche's directory."
 )
 
+_OUT_OF_MEMORY = (
+    "\nThe session's memory limit is reached. Free variables with del, work in pieces, or raise `memory` in the "
+    "configuration."
+)
+
 _LIMIT = 16_000
 #: frames shown at each end of a deep stack
 _FRAMES_SHOWN = 6
@@ -42,7 +47,7 @@ def describe(kind: type[BaseException] | None, value: BaseException | None, trac
         return Failure("SystemExit", f"SystemExit: {value}. The session goes on; the reset tool starts it over.", False)
     try:
         text = _render(kind, value, trace)
-    except BaseException as error:  # noqa: BLE001 - a hostile __str__ must not cost the answer
+    except BaseException as error:
         text = f"{kind.__name__} (its own message could not be shown: {type(error).__name__})"
     return Failure(kind.__name__, _shorten(text), False)
 
@@ -56,7 +61,7 @@ def _render(kind: type[BaseException], value: BaseException, trace: TracebackTyp
     if isinstance(value, ModuleNotFoundError) and value.name and _is_absent(value.name):
         text += f"\n{value.name.partition('.')[0]} is not in this sandbox. {HOW_TO_ADD_PACKAGES}"
     if isinstance(value, MemoryError):
-        text += "\nThe session's memory limit is reached. Free variables with del, work in pieces, or raise `memory` in the configuration."
+        text += _OUT_OF_MEMORY
     return text
 
 
@@ -108,7 +113,7 @@ def _trim(described: traceback.TracebackException, seen: set[int]) -> None:
 
 
 def _is_users(filename: str) -> bool:
-    return filename.startswith("<cell") or filename.startswith(("/workspace/", "/tmp/", "/scratch/"))
+    return filename.startswith(("<cell", "/workspace/", "/tmp/", "/scratch/"))
 
 
 def _place(filename: str) -> str:

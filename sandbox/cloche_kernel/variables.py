@@ -54,8 +54,8 @@ class Variables:
         lines = []
         for name, value in rows[offset : offset + _PAGE_NAMES]:
             cell = self._notes.get(name, (0,))[0]
-            preview = _patiently(lambda value=value: _preview(value))
-            facts = _patiently(lambda value=value: _facts(value))
+            preview = _patiently(_preview, value)
+            facts = _patiently(_facts, value)
             lines.append(f"{name}: {facts}, cell {cell}{': ' + preview if preview else ''}")
         left = len(rows) - offset - _PAGE_NAMES
         if left > 0:
@@ -73,8 +73,8 @@ class Variables:
             return f"There is no variable {name!r}.{guess} vars without a name lists all.", False
         value = visible[name]
         cell = self._notes.get(name, (0,))[0]
-        head = f"{name}: {_patiently(lambda: _facts(value))}, last bound or changed in cell {cell}"
-        body = _patiently(lambda: _body(value), 5.0)
+        head = f"{name}: {_patiently(_facts, value)}, last bound or changed in cell {cell}"
+        body = _patiently(_body, value, 5.0)
         page = body[offset : offset + limit]
         more = len(body) - offset - len(page)
         tail = f"\n… {more} more characters: vars {{name: {name!r}, offset: {offset + len(page)}}}" if more > 0 else ""
@@ -114,14 +114,14 @@ def _deadline(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _patiently(describe: Callable[[], str], seconds: float = _PATIENCE) -> str:
+def _patiently(describe: Callable[[Any], str], value: Any, seconds: float = _PATIENCE) -> str:
     """A value's description of itself, however badly its own methods behave."""
     try:
         with _deadline(seconds):
-            return describe()
+            return describe(value)
     except TimeoutError:
         return "(takes too long to show)"
-    except BaseException as error:  # noqa: BLE001 - user code runs in here
+    except BaseException as error:
         return f"(cannot be shown: {type(error).__name__})"
 
 
@@ -216,9 +216,9 @@ def _body(value: Any) -> str:
             for place, (name, dtype) in enumerate(value.dtypes.items())
         )
         return f"columns\n{columns}\nfirst rows\n{value.head(20).to_string()}"
-    from IPython.lib.pretty import pretty
+    from IPython.lib import pretty
 
-    text = str(pretty(value, max_width=120, max_seq_length=10_000))
+    text = str(pretty.pretty(value, max_width=120, max_seq_length=10_000))  # type: ignore[no-untyped-call]
     return text if len(text) <= _MAX_DETAIL else text[:_MAX_DETAIL] + "\n(cut here)"
 
 
@@ -232,22 +232,21 @@ def _fingerprint(value: Any) -> Any:
         if numpy is not None and isinstance(value, numpy.ndarray):
             return _hash_array(value)
         if pandas is not None and isinstance(value, pandas.DataFrame):
-            return value.shape, tuple(map(str, value.columns)), [_hash_column(value.iloc[:, i]) for i in range(value.shape[1])]
+            columns = [_hash_column(value.iloc[:, place]) for place in range(value.shape[1])]
+            return value.shape, tuple(map(str, value.columns)), columns
         if pandas is not None and isinstance(value, pandas.Series):
             return _hash_column(value)
         if isinstance(value, (list, set, dict)):
-            return len(value), zlib.crc32(repr(list(_first(value, 10_000))).encode("utf-8", "replace")), _dict_values(value)
+            return len(value), _hash_repr(value), _hash_repr(value.values()) if isinstance(value, dict) else 0
         if isinstance(value, (types.FunctionType, type)):
             return 0
-    except BaseException:  # noqa: BLE001 - user code may run in repr
+    except BaseException:
         return None
     return None
 
 
-def _dict_values(value: Any) -> int:
-    if not isinstance(value, dict):
-        return 0
-    return zlib.crc32(repr(list(_first(value.values(), 10_000))).encode("utf-8", "replace"))
+def _hash_repr(items: Any) -> int:
+    return zlib.crc32(repr(list(_first(items, 10_000))).encode("utf-8", "replace"))
 
 
 def _hash_array(array: Any) -> Any:
