@@ -16,7 +16,7 @@ const main = join(clone, "dist/main.js");
 const picture = join(clone, "docs/session.png");
 const ROWS = 2_000_000;
 const WIDTH = 920;
-const SCALE = 1.3;
+const SCALE = 1.25;
 /** Largest picture a page should make a reader load, in `bytes`. */
 const LARGEST = 300_000;
 const CALL_MS = 60_000;

@@ -79,6 +79,6 @@ pre { font: inherit; font-variant-ligatures: none; white-space: pre-wrap; overfl
 .code i { font-style: normal; color: #6d7566; }
 .answer { background: #fff; border: 1px solid #e3eadb; border-top: 0; border-radius: 0 0 8px 8px; padding: 10px 14px; }
 .answer span { display: block; min-height: 1.5em; }
-.answer img { display: block; max-width: 620px; margin: 4px 0 6px -6px; }
+.answer img { display: block; max-width: 580px; margin: 4px 0 6px -6px; }
 .answer .status { color: #7b8275; }
 `;
