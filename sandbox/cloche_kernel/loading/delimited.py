@@ -103,6 +103,12 @@ def read(file: File, dialect: Dialect) -> tuple[Any, list[str], Dialect]:
     frame = _without_empty_extras(frame, reading)
     _note_index(frame, dialect, reading)
     _note_short_rows(file, frame, reading)
+    lost = [name for name in dialect.codes if name in frame.columns and frame[name].dtype.kind in "iuf"]
+    if lost:
+        reading.notes.append(
+            f"leading zeros were dropped, as pandas does, in {wording.listed([wording.show(name) for name in lost], 5)}: "
+            f"pd.read_csv({file.path!r}, dtype={{{wording.show(lost[0])}: str}}, …) keeps them"
+        )
     if dialect.headless:
         reading.notes.append(
             "the first line looks like data but was taken as the header, as pandas does: "

@@ -45,6 +45,8 @@ class Dialect:
     trailing: bool = False
     #: the first line looks like data
     headless: bool = False
+    #: columns of digits some of which begin with a zero
+    codes: tuple[str, ...] = ()
 
     def said(self) -> list[str]:
         facts = [self.encoding.said(), f"delimiter {_NAMES.get(self.delimiter, repr(self.delimiter))}"]
@@ -99,6 +101,7 @@ def detect(file: File, tabs: bool) -> Dialect:
         header=header,
         width=width,
         trailing=bool(longer) and all(row[-1] == "" for row in longer),
+        codes=_codes(header, rows[1:]),
         headless=len(rows) > 1 and bool(header) and all(_DATA.fullmatch(cell.strip()) for cell in header),
     )
 
@@ -175,6 +178,15 @@ def _preamble(lines: list[str], rows: list[list[str]], delimiter: str) -> tuple[
                 return blank, ()
             return index, tuple(line.strip() for line in lines[:index] if line.strip())[:order]
     return blank, ()
+
+
+def _codes(header: tuple[str, ...], rows: list[list[str]]) -> tuple[str, ...]:
+    found = []
+    for index, name in enumerate(header[:1_000]):
+        cells = [row[index] for row in rows if index < len(row) and row[index]]
+        if any(cell[0] == "0" and len(cell) > 1 for cell in cells) and all(cell.isdecimal() for cell in cells):
+            found.append(name)
+    return tuple(found)
 
 
 def _decimal_comma(rows: list[list[str]]) -> bool:

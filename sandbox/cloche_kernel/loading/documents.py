@@ -110,7 +110,9 @@ def _relation(file: File, found: encoding.Encoding, session: Session) -> Value:
             f"{wording.clean(file.label)} is too large for memory and DuckDB could not read its lines: {wording.clip(reason, 200)}.",
             f"Read it line by line in a cell: for line in open({file.origin!r}).",
         )
-    value = lazy.value(relation, measured, file, int(file.size * _LIST_RATIO), session, [found.said()], [])
+    value = lazy.value(
+        relation, measured, file, int(file.size * _LIST_RATIO), session, [found.said()], ["empty lines are left out"]
+    )
     value.details = [
         f"query it: {file.expression}.filter(\"line LIKE '%error%'\").limit(20).df()",
         *value.details[value.details.index(next(line for line in value.details if "column" in line)) :],
@@ -201,7 +203,7 @@ def _pdf(file: File, session: Session) -> Value:
             pages.append(reader.pages[index].extract_text())
         except (MemoryError, KeyboardInterrupt):
             raise
-        except Exception:  # noqa: BLE001 - a damaged page raises anything; the others still count
+        except Exception:
             pages.append("")
             failed.append(str(index))
     notes = (

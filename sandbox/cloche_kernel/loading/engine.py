@@ -12,7 +12,10 @@ from cloche_kernel.loading.contract import Memory
 _SHARE = 0.5
 _LEAST = 50_000_000
 #: memory below which a second thread costs more than it brings: each holds buffers of its own
-_SINGLE_THREADED = 120_000_000
+_SINGLE_THREADED = 300_000_000
+#: memory below which a CSV reader is given small buffers; its own are 32 MB, several at a time
+_SMALL_BUFFERS = 1_000_000_000
+BUFFER_BYTES = 8_388_608
 
 _chosen: dict[str, str] = {}
 
@@ -37,7 +40,8 @@ def connection(memory: Memory) -> Any:
     import duckdb
 
     default = duckdb.default_connection()
-    for name, value in settings(memory).items():
+    # a bar of carriage returns would fill the answer of the cell
+    for name, value in {**settings(memory), "enable_progress_bar": "false"}.items():
         now = str(default.execute(f"SELECT current_setting('{name}')").fetchall()[0][0])
         if name in _chosen and now != _chosen[name]:
             continue
@@ -48,6 +52,11 @@ def connection(memory: Memory) -> Any:
             continue
         _chosen[name] = str(default.execute(f"SELECT current_setting('{name}')").fetchall()[0][0])
     return default
+
+
+def small_buffers(memory: Memory) -> bool:
+    """Whether a CSV reader should take BUFFER_BYTES at a time."""
+    return memory.available() * _SHARE < _SMALL_BUFFERS
 
 
 def quoted(name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cloche_kernel.loading import dialect as dialects
-from cloche_kernel.loading import encoding, engine, frames, wording
+from cloche_kernel.loading import encoding, engine, frames, proof, wording
 from cloche_kernel.loading.contract import File, LoadError, Session, Value
 from cloche_kernel.loading.dialect import Dialect
 from cloche_kernel.loading.frames import Column
@@ -20,8 +20,6 @@ _NULLS = (
 )  # fmt: skip
 _SNIFFED_ROWS = 100_000
 _MOST_ATTEMPTS = 12
-#: columns whose ranges are computed, and columns that are read to prove that every value has its type
-_PROVEN_COLUMNS = 1_000
 _SAMPLE_ROWS = 1_000
 _LONGEST_LINE = 33_554_432
 _PIECE = 4_194_304
@@ -35,16 +33,19 @@ class Plan:
     dialect: Dialect
     path: str
     names: list[str]
-    types: dict[str, str] = field(default_factory=dict)
+    #: one a column once they are proven
+    types: list[str] = field(default_factory=list)
     padded: bool = False
     parallel: bool = True
-    sniffed: int = _SNIFFED_ROWS
     #: longest line, in `bytes`; DuckDB's buffers are sized by it
     line: int = 2_000_000
     strict: bool = True
+    #: small buffers, for a small memory
+    small: bool = False
     notes: list[str] = field(default_factory=list)
 
-    def sql(self) -> str:
+    def sql(self, text: bool = False) -> str:
+        """The query that reads the file; `text`: all columns as they are written."""
         mark = "''" if self.dialect.unquoted else "'\"'"
         options = [
             engine.literal(self.path),
@@ -52,14 +53,19 @@ class Plan:
             f"header=true, skip={self.dialect.skip}, comment=''",
             f"names=[{', '.join(map(engine.literal, self.names))}]",
             f"nullstr=[{', '.join(map(engine.literal, _NULLS))}]",
-            f"sample_size={self.sniffed}, max_line_size={self.line}, strict_mode={str(self.strict).lower()}",
+            f"sample_size={_SNIFFED_ROWS}, max_line_size={self.line}, strict_mode={str(self.strict).lower()}",
+            *([f"buffer_size={engine.BUFFER_BYTES}"] if self.small and self.line < engine.BUFFER_BYTES // 2 else []),
             f"parallel={str(self.parallel).lower()}, null_padding={str(self.padded).lower()}",
         ]
         if self.dialect.decimal == ",":
             options.append("decimal_separator=','")
-        if self.types:
-            types = ", ".join(f"{engine.literal(name)}: '{kind}'" for name, kind in self.types.items())
-            options.append(f"types={{{types}}}")
+        if text:
+            options.append("all_varchar=true")
+        elif self.types:
+            pairs = zip(self.names, self.types, strict=True)
+            options.append(
+                f"types={{{', '.join(f'{engine.literal(name)}: {engine.literal(kind)}' for name, kind in pairs)}}}"
+            )
         return f"SELECT * FROM read_csv({', '.join(options)})"
 
 
@@ -78,6 +84,7 @@ def prepared(file: File, dialect: Dialect, session: Session) -> tuple[Plan, Any,
     if not dialect.encoding.plain():
         path = transcoded(file, dialect.encoding, session)
     plan = Plan(file, dialect, path, _distinct(delimited.names(file, dialect, len(dialect.header))))
+    plan.small = engine.small_buffers(session.memory)
     if dialect.preamble:
         plan.notes.append(f"{wording.plural(len(dialect.preamble), 'line')} before the header set aside")
     if dialect.width > len(dialect.header):
@@ -86,10 +93,11 @@ def prepared(file: File, dialect: Dialect, session: Session) -> tuple[Plan, Any,
 
     for attempt in range(_MOST_ATTEMPTS):
         try:
+            plan.types = []
+            kinds = proof.guessed([str(kind) for kind in connection.sql(plan.sql()).types])
+            text = connection.sql(plan.sql(text=True))
+            plan.types, measured = proof.prove(text, plan.names, kinds, plan.dialect.decimal)
             relation = connection.sql(plan.sql())
-            if relation is None:
-                break
-            measured = measure(connection, relation)
         except duckdb.Error as error:
             _repair(plan, error, attempt, session)
         else:
@@ -125,20 +133,9 @@ def examples(relation: Any, expression: str) -> list[str]:
     numeric: list[str] = []
     textual: list[str] = []
     for name, kind in zip(relation.columns, relation.types, strict=True):
-        if not re.fullmatch(r"[A-Za-z_]\w*", name) or name.lower() in (
-            "order",
-            "group",
-            "select",
-            "from",
-            "table",
-            "when",
-            "end",
-        ):
-            sql = engine.quoted(name)
-            if "'" in name or "\\" in name or not name.isprintable() or len(name) > 60:
-                continue
-        else:
-            sql = name
+        if "'" in name or "\\" in name or not name.isprintable() or len(name) > 60:
+            continue
+        sql = name if re.fullmatch(r"[A-Za-z_]\w*", name) and not _reserved(name) else engine.quoted(name)
         (numeric if _is_number(str(kind)) else textual).append(sql)
     measure_ = f"sum({numeric[-1]})" if numeric else "count(*)"
     group = next(iter(textual or numeric), None)
@@ -147,7 +144,8 @@ def examples(relation: Any, expression: str) -> list[str]:
     else:
         lines = [f"{expression}.aggregate('{group}, {measure_}', '{group}').df()"]
     if expression.isidentifier():
-        lines.append(f'duckdb.sql("SELECT count(*) FROM {expression}").df()  # after import duckdb')
+        table = engine.quoted(expression) if _reserved(expression) else expression
+        lines.append(f"duckdb.sql('SELECT count(*) FROM {table}').df()  # after import duckdb")
     return lines
 
 
@@ -155,7 +153,7 @@ def measure(connection: Any, relation: Any) -> Sequence[Any]:
     """Count of rows, then for each proven column its count, minimum and maximum: one pass over every row."""
     parts = ["count(*)"]
     for index, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True)):
-        if index >= _PROVEN_COLUMNS:
+        if index >= proof.PROVEN_COLUMNS:
             break
         column = engine.quoted(name)
         parts.append(f"count({column})")
@@ -187,8 +185,8 @@ def describe(relation: Any, measured: Sequence[Any]) -> list[str]:
     lines = frames.table(columns)
     if len(relation.columns) > frames.MAX_COLUMNS:
         lines.append(f"  … {len(relation.columns) - frames.MAX_COLUMNS:,} more columns")
-    if len(relation.columns) > _PROVEN_COLUMNS:
-        lines.append(f"  only the first {_PROVEN_COLUMNS:,} columns were read through")
+    if len(relation.columns) > proof.PROVEN_COLUMNS:
+        lines.append(f"  only the first {proof.PROVEN_COLUMNS:,} columns were read through")
     if any(str(kind) == "VARCHAR" for kind in relation.types):
         lines.append(f"  nulls and ranges are of all rows, distinct values of the first {len(first):,}")
     return lines + frames.rows(list(relation.columns), first[:3], len(relation.columns))
@@ -200,15 +198,7 @@ def _repair(plan: Plan, error: Exception, attempt: int, session: Session) -> Non
 
     text = str(error)
     kind = type(error).__name__
-    column = re.search(r'Error when converting column "(.*?)"\. ', text, re.DOTALL)
-    if column and column.group(1) in plan.names:
-        name = column.group(1)
-        value_ = re.search(r'Could not convert string "(.*?)" to', text, re.DOTALL)
-        number = value_ is not None and plan.types.get(name) is None and _as_number(value_.group(1))
-        plan.types[name] = "DOUBLE" if number else "VARCHAR"
-        if attempt >= 3:
-            plan.sniffed = -1
-    elif ("null_padding" in text and "parallel" in text) or kind == "InternalException":
+    if ("null_padding" in text and "parallel" in text) or kind == "InternalException":
         if not plan.parallel:
             raise _unreadable(plan.file, engine.first_line(error)) from error
         plan.parallel = False
@@ -300,12 +290,13 @@ def _distinct(names: list[str]) -> list[str]:
     return names
 
 
-def _as_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _reserved(name: str) -> bool:
+    """Whether SQL takes this word for its own."""
+    import duckdb
+
+    query = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_name = ? AND keyword_category <> 'unreserved'"
+    row = duckdb.execute(query, [name.lower()]).fetchall()[0]
+    return bool(row[0])
 
 
 def _is_number(kind: str) -> bool:

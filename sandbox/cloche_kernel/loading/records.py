@@ -261,7 +261,8 @@ def _lazy(file: File, session: Session, form: str, found: encoding.Encoding, exp
     if path != file.origin:
         session.scratch.keep(path)
     relation, measured, notes = None, None, list[str]()
-    for options in ("sample_size=100000", "sample_size=-1", "sample_size=-1, ignore_errors=true"):
+    # every record is looked at: a type guessed from the first would bend or refuse the later ones
+    for options in ("sample_size=-1", "sample_size=-1, ignore_errors=true"):
         if "ignore" in options and form == "array":
             break
         query = f"SELECT * FROM read_json({engine.literal(path)}, format='{form}', {options})"

@@ -45,7 +45,7 @@ def show(value: object) -> str:
         return f"{value:.6g}" if value != int_or_none(value) or abs(value) >= 1e15 else f"{value:.1f}"
     try:
         return clip(str(value))
-    except Exception as error:  # noqa: BLE001 - any object's __str__ may fail, integers beyond the digit limit too
+    except Exception as error:
         return f"<{type(value).__name__}: {type(error).__name__}>"
 
 

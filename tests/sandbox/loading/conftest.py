@@ -41,9 +41,12 @@ def scratch_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
 def load(tmp_path: Path) -> Load:
     """`load(path, …, name=, format=, free=)`: labels are the paths relative to the test's directory."""
 
-    def run(*paths: Path, name: str = "data", format: str | None = None, free: int = 4_000_000_000, directory: bool = False) -> loading.Loaded:
+    def run(
+        *paths: Path, name: str = "data", format: str | None = None, free: int = 4_000_000_000, directory: bool = False
+    ) -> loading.Loaded:
         sources: list[Any] = [
-            {"path": str(path), "label": str(path.relative_to(tmp_path)), "size": os.path.getsize(path)} for path in paths
+            {"path": str(path), "label": str(path.relative_to(tmp_path)), "size": os.path.getsize(path)}
+            for path in paths
         ]
         request: loading.LoadRequest = {"name": name, "sources": sources, "directory": directory}
         if format is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas
 import pytest
-from cloche_kernel import loading
 from conftest import Load
+
+from cloche_kernel import loading
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -20,7 +21,10 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_a_plain_csv_equals_pandas_and_the_profile_states_its_facts(load: Load, tmp_path: Path) -> None:
     draw = random.Random(7)
-    rows = [(i, draw.choice(["north", "south"]), round(draw.uniform(-5, 100), 2), draw.choice(["", "a, b", 'c"d'])) for i in range(5_000)]
+    rows = [
+        (i, draw.choice(["north", "south"]), round(draw.uniform(-5, 100), 2), draw.choice(["", "a, b", 'c"d']))
+        for i in range(5_000)
+    ]
     path = tmp_path / "sales.csv"
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows([("id", "region", "amount", "note"), *rows])
@@ -38,7 +42,9 @@ def test_a_plain_csv_equals_pandas_and_the_profile_states_its_facts(load: Load, 
 
 @pytest.mark.parametrize(("delimiter", "name"), [(",", "comma"), (";", "semicolon"), ("\t", "tab"), ("|", "pipe")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
-def test_delimiter_and_encoding_are_found_and_said(load: Load, tmp_path: Path, delimiter: str, name: str, encoding: str) -> None:
+def test_delimiter_and_encoding_are_found_and_said(
+    load: Load, tmp_path: Path, delimiter: str, name: str, encoding: str
+) -> None:
     rows = [("Stadt", "Menge"), ("Köln", "12"), ("Düsseldorf", "7"), ("Münster", "1000")]
     path = write(tmp_path / "x.csv", "".join(delimiter.join(row) + "\n" for row in rows), encoding)
     loaded = load(path)
@@ -83,7 +89,7 @@ def test_a_byte_that_is_no_utf8_far_behind_the_samples_does_not_end_the_load(loa
 
 def test_mostly_utf8_stays_utf8_and_says_which_bytes_were_replaced(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
-    path.write_bytes("stadt\n".encode() + "Köln\n".encode() * 50 + b"K\xf6ln\n")
+    path.write_bytes(b"stadt\n" + "Köln\n".encode() * 50 + b"K\xf6ln\n")
     loaded = load(path)
     assert loaded.value["stadt"].tolist() == ["Köln"] * 50 + ["K\ufffdln"]
     assert "not UTF-8 read as" in loaded.profile
@@ -189,7 +195,9 @@ def test_a_hostile_label_leaves_the_profile_escaped(load: Load, tmp_path: Path) 
 
 
 def test_odd_values_are_described(load: Load, tmp_path: Path) -> None:
-    text = "huge,inf,flag,dup,dup,mixed,nothing\n" + "99999999999999999999999,inf,True,1,2,7,\n" + "1,-1.5,False,3,4,x,\n"
+    text = (
+        "huge,inf,flag,dup,dup,mixed,nothing\n" + "99999999999999999999999,inf,True,1,2,7,\n" + "1,-1.5,False,3,4,x,\n"
+    )
     path = write(tmp_path / "x.csv", text)
     loaded = load(path)
     pandas.testing.assert_frame_equal(loaded.value, pandas.read_csv(path))
@@ -210,6 +218,12 @@ def test_dates_stay_text_and_are_pointed_out(load: Load, tmp_path: Path) -> None
     loaded = load(write(tmp_path / "x.csv", "day\n2024-02-29\n2023-01-01\n"), name="t")
     assert loaded.value["day"].tolist() == ["2024-02-29", "2023-01-01"]
     assert "dates 2023-01-01 … 2024-02-29 as text: pd.to_datetime(t['day'])" in loaded.profile
+
+
+def test_dropped_leading_zeros_are_pointed_out(load: Load, tmp_path: Path) -> None:
+    loaded = load(write(tmp_path / "x.csv", "plz,ort\n01067,Dresden\n10115,Berlin\n"))
+    assert loaded.value["plz"].tolist() == [1067, 10115]
+    assert "leading zeros were dropped, as pandas does, in 'plz'" in loaded.profile
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_array_of_records_becomes_a_frame_that_keeps_strings_strings(load: Lo
 
 
 def test_a_long_array_is_read_piece_by_piece_and_whole(load: Load, tmp_path: Path) -> None:
-    records = [{"i": i, "text": "é\\\"]},[" * (i % 7), "deep": {"n": [i]}} for i in range(60_000)]
+    records = [{"i": i, "text": 'é\\"]},[' * (i % 7), "deep": {"n": [i]}} for i in range(60_000)]
     (tmp_path / "x.json").write_text(json.dumps(records, ensure_ascii=False))
     frame = load(tmp_path / "x.json").value
     assert frame["i"].tolist() == list(range(60_000))
@@ -137,7 +137,9 @@ def test_a_sqlite_file_is_queried_not_loaded(load: Load, tmp_path: Path) -> None
     path = tmp_path / "odd name?#.db"
     with sqlite3.connect(path) as connection:
         connection.execute('CREATE TABLE "or""ders" (id INTEGER PRIMARY KEY, region TEXT, amount REAL)')
-        connection.executemany('INSERT INTO "or""ders" VALUES (?, ?, ?)', [(i, "ns"[i % 2], i * 0.5) for i in range(100)])
+        connection.executemany(
+            'INSERT INTO "or""ders" VALUES (?, ?, ?)', [(i, "ns"[i % 2], i * 0.5) for i in range(100)]
+        )
         connection.execute("CREATE TABLE blobs (b BLOB, t TEXT)")
         connection.execute("INSERT INTO blobs VALUES (x'00ff', CAST(x'ff41' AS TEXT))")
     connection.close()
@@ -177,7 +179,11 @@ def test_a_duckdb_file_is_queried_not_loaded(load: Load, tmp_path: Path) -> None
     loaded = load(path)
     assert "orders: 1,000 rows; id BIGINT, kind BIGINT" in loaded.profile
     assert loaded.value.tables == ["orders", "other.t"]
-    assert loaded.value["orders"].aggregate("kind, count(*) AS n", "kind").order("kind").df()["n"].tolist() == [334, 333, 333]
+    assert loaded.value["orders"].aggregate("kind, count(*) AS n", "kind").order("kind").df()["n"].tolist() == [
+        334,
+        333,
+        333,
+    ]
     assert loaded.value["other.t"].df()["x"].tolist() == [1]
     assert loaded.value.sql("SELECT max(id) AS m FROM orders")["m"].iloc[0] == 999
     with pytest.raises(duckdb.Error):
@@ -237,7 +243,9 @@ def pdf(pages: list[str]) -> bytes:
         number = len(bodies) + 1
         kids.append(f"{number} 0 R")
         font = "<< /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
-        bodies.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font {font} >> /Contents {number + 1} 0 R >>".encode())
+        bodies.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font {font} >> /Contents {number + 1} 0 R >>".encode()
+        )
         bodies.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
     bodies[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(pages)} >>".encode()
     out, offsets = b"%PDF-1.4\n", []
@@ -267,7 +275,9 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
 @pytest.mark.parametrize("streams", [1, 2])
-def test_a_compressed_file_is_what_is_inside(load: Load, tmp_path: Path, scratch_directory: Path, suffix: str, streams: int) -> None:
+def test_a_compressed_file_is_what_is_inside(
+    load: Load, tmp_path: Path, scratch_directory: Path, suffix: str, streams: int
+) -> None:
     rows = [f"{i},v{i}\n" for i in range(20_000)]
     half = len(rows) // 2
     parts = ["a,b\n" + "".join(rows)] if streams == 1 else ["a,b\n" + "".join(rows[:half]), "".join(rows[half:])]
@@ -280,7 +290,12 @@ def test_a_compressed_file_is_what_is_inside(load: Load, tmp_path: Path, scratch
 
 
 def members() -> dict[str, bytes]:
-    return {"a/sales.csv": b"x,y\n1,2\n", "notes.txt": "ümlaut".encode(), "b.json": b'{"k": [1]}', "raw.bin": bytes(range(256))}
+    return {
+        "a/sales.csv": b"x,y\n1,2\n",
+        "notes.txt": "ümlaut".encode(),
+        "b.json": b'{"k": [1]}',
+        "raw.bin": bytes(range(256)),
+    }
 
 
 def check_members(value: Any) -> None:
@@ -335,11 +350,16 @@ def test_a_directory_is_a_mapping_and_names_what_it_could_not_read(load: Load, t
 
 def test_files_with_the_same_columns_become_one_frame(load: Load, tmp_path: Path) -> None:
     for month in (1, 2, 3):
-        (tmp_path / f"m{month}.csv").write_text("day,n\n" + "".join(f"{day},{month * 100 + day}\n" for day in range(1, 4)))
+        (tmp_path / f"m{month}.csv").write_text(
+            "day,n\n" + "".join(f"{day},{month * 100 + day}\n" for day in range(1, 4))
+        )
     loaded = load(*sorted(tmp_path.glob("*.csv")), name="days")
     assert loaded.value["n"].tolist() == [101, 102, 103, 201, 202, 203, 301, 302, 303]
     assert loaded.value["source_file"].tolist() == ["m1.csv"] * 3 + ["m2.csv"] * 3 + ["m3.csv"] * 3
-    assert "3 files with the same columns were put one after the other; rows: m1.csv 3, m2.csv 3, m3.csv 3" in loaded.profile
+    assert (
+        "3 files with the same columns were put one after the other; rows: m1.csv 3, m2.csv 3, m3.csv 3"
+        in loaded.profile
+    )
 
 
 def test_files_with_different_columns_stay_apart(load: Load, tmp_path: Path) -> None:

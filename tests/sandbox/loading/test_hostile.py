@@ -24,9 +24,10 @@ import numpy
 import pandas
 import pyarrow
 import pytest
+from conftest import Load
+
 from cloche_kernel import loading
 from cloche_kernel.loading import archives, compressed
-from conftest import Load
 
 Refused = Callable[..., str]
 
@@ -37,8 +38,12 @@ def nothing_is_left_behind(scratch_directory: Path, tmp_path: Path) -> Iterator[
     assert [p for p in scratch_directory.rglob("*") if "duckdb" not in str(p)] == []
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda d: pyarrow.compress(d, codec="zstd", asbytes=True)])
-def test_a_decompression_bomb_is_refused(refused: Refused, tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda d: pyarrow.compress(d, codec="zstd", asbytes=True)]
+)
+def test_a_decompression_bomb_is_refused(
+    refused: Refused, tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compressed, "BOMB_BYTES", 10_000_000)
     (tmp_path / "x.csv.gz").write_bytes(pack(bytes(60_000_000)))
     assert "decompression bomb" in refused(tmp_path / "x.csv.gz")
@@ -63,7 +68,9 @@ def test_a_file_that_does_not_fit_on_scratch_is_refused(
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
-def test_a_compressed_file_cut_short_is_refused(refused: Refused, tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+def test_a_compressed_file_cut_short_is_refused(
+    refused: Refused, tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
     data = pack(random.Random(1).randbytes(200_000))
     (tmp_path / f"x.csv.{suffix}").write_bytes(data[: len(data) // 2])
     assert "could not be decompressed" in refused(tmp_path / f"x.csv.{suffix}")
@@ -77,7 +84,9 @@ def test_an_xz_file_that_asks_for_gigabytes_is_refused(refused: Refused, tmp_pat
 
 @pytest.mark.parametrize("name", ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv", "C:\\evil.csv"])
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_a_member_outside_its_archive_refuses_the_archive(refused: Refused, tmp_path: Path, name: str, kind: str) -> None:
+def test_a_member_outside_its_archive_refuses_the_archive(
+    refused: Refused, tmp_path: Path, name: str, kind: str
+) -> None:
     path = tmp_path / f"x.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as archive:
@@ -118,7 +127,9 @@ def test_a_device_in_a_tar_refuses_it(refused: Refused, tmp_path: Path) -> None:
     assert "device or pipe" in refused(tmp_path / "x.tar")
 
 
-def test_a_zip_bomb_by_ratio_is_refused_before_unpacking(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_bomb_by_ratio_is_refused_before_unpacking(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compressed, "BOMB_BYTES", 10_000_000)
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(40_000_000))
@@ -174,7 +185,9 @@ def test_archives_nested_too_deeply_are_named(load: Load, refused: Refused, tmp_
     assert "archives deep" in refused(tmp_path / "x.zip")
 
 
-def test_nested_archives_share_one_allowance(load: Load, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_archives_share_one_allowance(
+    load: Load, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cloche_kernel.loading.scratch import Scratch
 
     monkeypatch.setattr(Scratch, "room", lambda self: 1_500_000)
@@ -199,7 +212,12 @@ def test_a_tar_header_that_claims_gigabytes_is_refused(refused: Refused, tmp_pat
 
 
 def test_a_sparse_tar_member_of_terabytes_is_refused(refused: Refused, tmp_path: Path) -> None:
-    header = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "big", "GNU.sparse.realsize": str(1 << 42)}
+    header = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "big",
+        "GNU.sparse.realsize": str(1 << 42),
+    }
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         entry = tarfile.TarInfo("GNUSparseFile.0/big")
         body = b"1\n0\n512\n".ljust(512, b"\0") + bytes(512)
@@ -246,7 +264,9 @@ def test_json_nested_a_hundred_thousand_deep_is_refused(refused: Refused, tmp_pa
         assert "nested too deeply" in refused(tmp_path / name)
 
 
-@pytest.mark.parametrize("text", ['[{"a": 1}, {"a": 2', '[{"a": 1} {"a": 2}]', '[{"a": 1}] trailing', '{"a": 1', "[{", '[{"a": 01}]'])
+@pytest.mark.parametrize(
+    "text", ['[{"a": 1}, {"a": 2', '[{"a": 1} {"a": 2}]', '[{"a": 1}] trailing', '{"a": 1', "[{", '[{"a": 01}]']
+)
 def test_broken_json_is_refused_with_a_reason(refused: Refused, tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     assert "could not be read as JSON" in refused(tmp_path / "x.json")
@@ -276,7 +296,9 @@ def test_parquet_with_a_forged_footer_never_ends_the_process(load: Load, tmp_pat
     assert outcomes["refused"] > 20
 
 
-@pytest.mark.parametrize("kind", ["parquet", "feather", "xlsx", "sqlite", "duckdb", "pdf", "npy", "npz", "zip", "png", "tar"])
+@pytest.mark.parametrize(
+    "kind", ["parquet", "feather", "xlsx", "sqlite", "duckdb", "pdf", "npy", "npz", "zip", "png", "tar"]
+)
 def test_a_file_cut_short_or_scribbled_over_is_refused_or_read(load: Load, tmp_path: Path, kind: str) -> None:
     import duckdb
     from PIL import Image
@@ -355,7 +377,9 @@ def test_a_pickle_is_never_run(refused: Refused, tmp_path: Path) -> None:
         ("x.rar", b"Rar!\x1a\x07\x00" + bytes(100), "Unpack it"),
     ],
 )
-def test_formats_without_a_reader_say_what_to_do(refused: Refused, tmp_path: Path, name: str, data: bytes, advice: str) -> None:
+def test_formats_without_a_reader_say_what_to_do(
+    refused: Refused, tmp_path: Path, name: str, data: bytes, advice: str
+) -> None:
     (tmp_path / name).write_bytes(data)
     assert advice in refused(tmp_path / name)
 
@@ -365,7 +389,9 @@ def test_an_image_of_absurd_size_is_refused(refused: Refused, tmp_path: Path) ->
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    (tmp_path / "x.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
     refused(tmp_path / "x.png")
 
 
@@ -393,7 +419,24 @@ def test_forced_formats_on_the_wrong_content_are_refused_or_read(load: Load, tmp
 
 def test_random_bytes_under_every_name_are_refused_or_read(load: Load, tmp_path: Path) -> None:
     draw = random.Random(11)
-    for extension in ("csv", "json", "jsonl", "parquet", "xlsx", "db", "txt", "html", "md", "pdf", "zip", "tar", "gz", "npy", "png", "arrow"):
+    for extension in (
+        "csv",
+        "json",
+        "jsonl",
+        "parquet",
+        "xlsx",
+        "db",
+        "txt",
+        "html",
+        "md",
+        "pdf",
+        "zip",
+        "tar",
+        "gz",
+        "npy",
+        "png",
+        "arrow",
+    ):
         for length in (1, 3, 100, 70_000):
             path = tmp_path / f"{length}.{extension}"
             path.write_bytes(draw.randbytes(length))
