@@ -1,0 +1,10 @@
+// The benchmarks there are, in the order they run and stand in the table.
+import type { Bench } from "./bench.ts";
+import { figures } from "./benches/figures.ts";
+import { load } from "./benches/load.ts";
+import { memory } from "./benches/memory.ts";
+import { onePlusOne } from "./benches/one-plus-one.ts";
+import { output } from "./benches/output.ts";
+import { start } from "./benches/start.ts";
+
+export const suite: readonly Bench[] = [onePlusOne, start, load, output, figures, memory];
