@@ -16,7 +16,7 @@ class SessionMemory:
 
     def available(self) -> int:
         """Bytes that can still be used: the limit less private memory of all processes and files in tmpfs."""
-        used = processes.private_bytes() + _resident(os.getpid()) + processes.mounted_bytes("/workspace", "/tmp")
+        used = processes.private_bytes() + _resident(os.getpid()) + processes.mounted_bytes()
         return max(0, self.limit - used)
 
 

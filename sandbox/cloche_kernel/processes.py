@@ -7,6 +7,10 @@ import signal
 import time
 
 
+#: file systems in memory; what they hold counts against the session's limit
+_IN_MEMORY = ("/workspace", "/tmp", "/dev/shm")
+
+
 def others(spare: frozenset[int]) -> list[int]:
     """Pids of every process here but this one and `spare`."""
     me = os.getpid()
@@ -28,7 +32,7 @@ def end_all(spare: frozenset[int], reaped: dict[int, int], deadline: float = 5.0
             if not alive:
                 return True
             for pid in alive:
-                _signal(pid, signal.SIGKILL)
+                send_signal(pid, signal.SIGKILL)
             _reap(reaped)
             if time.monotonic() > until:
                 return False
@@ -36,7 +40,15 @@ def end_all(spare: frozenset[int], reaped: dict[int, int], deadline: float = 5.0
     finally:
         _reap(reaped)
         for pid in spare:
-            _signal(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signals a process that may be gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def signal_all(number: int) -> None:
@@ -61,20 +73,13 @@ def private_bytes() -> int:
     return total
 
 
-def mounted_bytes(*paths: str) -> int:
-    """What the file systems at `paths` hold, in bytes."""
+def mounted_bytes() -> int:
+    """What the file systems in memory hold, in bytes."""
     total = 0
-    for path in paths:
+    for path in _IN_MEMORY:
         stats = os.statvfs(path)
         total += (stats.f_blocks - stats.f_bfree) * stats.f_frsize
     return total
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _is_zombie(pid: int) -> bool:

@@ -1,8 +1,9 @@
-"""How much of the disk /scratch takes: it lies on the host's file system, so nothing but this holds it back."""
+"""What a session leaves in the places it can write to: how much /scratch may take, and emptying all of them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 
 #: room that stays free on the host's disk, in bytes
 RESERVE_BYTES = 1 << 30
@@ -11,7 +12,11 @@ _MAX_ENTRIES = 50_000
 
 
 def excess(path: str, quota: int) -> str | None:
-    """Why what lies below `path` is too much (`quota` in bytes), in words; None while it is not."""
+    """
+    Why what lies below `path` is too much (`quota` in bytes), in words; None while it is not.
+
+    The directory lies on the host's file system, so nothing but this holds it back.
+    """
     stats = os.statvfs(path)
     used, entries = _used(path)
     # A file that was deleted while open is not found by looking; the room left on the disk is.
@@ -22,6 +27,23 @@ def excess(path: str, quota: int) -> str | None:
     if entries > _MAX_ENTRIES:
         return f"it made more than {_MAX_ENTRIES:,} files in /scratch"
     return None
+
+
+def wipe(*paths: str) -> None:
+    """Empties directories. What cannot be removed is left: it ends with the sandbox."""
+    for path in paths:
+        try:
+            entries = list(os.scandir(path))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+                continue
+            try:
+                os.unlink(entry.path)
+            except OSError:
+                pass
 
 
 def _used(path: str) -> tuple[int, int]:

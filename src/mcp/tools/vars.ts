@@ -40,7 +40,7 @@ function describe(list: SessionSummary[]): string {
   return list
     .map(
       ({ name, state, cells, lastUsedAt }) =>
-        `${name}: ${state}, ${cells} cells, last used ${new Date(lastUsedAt).toISOString()}`,
+        `${name}: ${state}, ${cells} ${cells === 1 ? "cell" : "cells"}, last used ${new Date(lastUsedAt).toISOString()}`,
     )
     .join("\n");
 }

@@ -1,0 +1,161 @@
+"""The zygote and the kernel as the supervisor holds them: how they are started, spoken to, looked into and let go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+from cloche_kernel.processes import send_signal
+from cloche_kernel.startup import zygote_command
+
+_F_SETPIPE_SZ = 1031
+_PIPE_BYTES = 1_048_576
+#: longest stack dump, in bytes, and how long it may take, in seconds
+_STACK_BYTES = 16_384
+_STACK_SECONDS = 0.2
+#: seconds a kernel may leave its requests unread before it is taken for broken
+_UNREAD_SECONDS = 5.0
+
+
+class Zygote:
+    """The warm process that kernels are forked from."""
+
+    def __init__(self, boot: dict[str, Any]) -> None:
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.socket.close()
+                os.dup2(theirs.fileno(), 3, inheritable=True)
+                null = os.open("/dev/null", os.O_RDWR)
+                os.dup2(null, 0)
+                os.dup2(2, 1)
+                os.closerange(4, 256)
+                os.execve(*zygote_command(boot))
+            finally:
+                os._exit(127)
+        theirs.close()
+        self.socket.setblocking(False)
+
+    def is_gone(self) -> bool:
+        """Its socket is readable: has it ended? It never says anything."""
+        try:
+            return not self.socket.recv(4_096)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def fork(self) -> KernelProcess:
+        """Asks for a kernel, which announces itself with its pid on its own socket."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        output, output_end = os.pipe2(os.O_CLOEXEC)
+        stacks, stacks_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(output, _F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            pass  # over the user's pipe quota: the default size serves, more slowly
+        for descriptor in (output, stacks, stacks_end):
+            os.set_blocking(descriptor, False)
+        try:
+            socket.send_fds(self.socket, [b"f"], [theirs.fileno(), output_end, stacks_end])
+        except OSError:
+            pass  # it is dead: its exit is on its way and starts the next one
+        theirs.close()
+        os.close(output_end)
+        os.close(stacks_end)
+        ours.setblocking(False)
+        return KernelProcess(ours, output, stacks)
+
+    def end(self) -> None:
+        self.socket.close()
+        send_signal(self.pid, signal.SIGKILL)
+
+
+class KernelProcess:
+    """One kernel: its socket, the pipe of its output, the pipe of its stack dumps. `pid` is 0 until it is ready."""
+
+    def __init__(self, line: socket.socket, output: int, stacks: int) -> None:
+        self.line = line
+        self.output = output
+        self.pid = 0
+        self._stacks = stacks
+
+    def tell(self, frame: bytes) -> bool:
+        """Hands it a frame; False where it has left its requests unread for 5 s."""
+        view = memoryview(frame)
+        until = time.monotonic() + _UNREAD_SECONDS
+        while view:
+            try:
+                view = view[self.line.send(view) :]
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                select.select([], [self.line], [], 0.01)
+            except OSError:
+                return True  # it just died: its exit is on its way
+        return True
+
+    def stack(self) -> bytes:
+        """faulthandler's view of its main thread, taken without its cooperation; empty where it gives none."""
+        if not self.pid:
+            return b""
+        try:
+            while os.read(self._stacks, 65_536):
+                pass
+        except BlockingIOError:
+            pass
+        if not _is_caught(self.pid, signal.SIGUSR2):
+            return b""
+        send_signal(self.pid, signal.SIGUSR2)
+        text = b""
+        until = time.monotonic() + _STACK_SECONDS
+        while time.monotonic() < until and len(text) < _STACK_BYTES:
+            ready, _, _ = select.select([self._stacks], [], [], 0.02)
+            if ready:
+                text += os.read(self._stacks, _STACK_BYTES)
+            elif text:
+                break
+        return text[:_STACK_BYTES]
+
+    def last_words(self) -> bytes:
+        """What it wrote before it was ready."""
+        try:
+            return os.read(self.output, 8_192)
+        except BlockingIOError:
+            return b""
+
+    def signal(self, number: int) -> None:
+        if self.pid:
+            send_signal(self.pid, number)
+
+    def close(self) -> None:
+        """Lets go of its descriptors; does not end it."""
+        self.line.close()
+        os.close(self.output)
+        os.close(self._stacks)
+
+
+def _is_caught(pid: int, number: int) -> bool:
+    """Has the process a handler for the signal? One that user code took away would make the signal end it."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            caught = next(line for line in file if line.startswith(b"SigCgt:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def describe_exit(status: int) -> str:
+    """How a process ended, in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGKILL:
+            return "it was killed (SIGKILL), most likely because its memory limit was reached"
+        return f"it crashed ({signal.Signals(number).name})"
+    return f"it exited with status {os.WEXITSTATUS(status)}"
