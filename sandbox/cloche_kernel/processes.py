@@ -6,7 +6,6 @@ import os
 import signal
 import time
 
-
 #: file systems in memory; what they hold counts against the session's limit
 _IN_MEMORY = ("/workspace", "/tmp", "/dev/shm")
 
