@@ -21,6 +21,15 @@ export async function expectNothingRunning(place: Place): Promise<void> {
   await expectSoon(() => running(place));
 }
 
+/** Processes below `pid`, as the system sees them. */
+export function descendants(pid: number): number[] {
+  const children = readdirSync(`/proc/${pid}/task`)
+    .flatMap((task) => read(`/proc/${pid}/task/${task}/children`).split(" "))
+    .filter((child) => child !== "")
+    .map(Number);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
 /** Processes and containers of the place, in words. */
 export async function running(place: Place): Promise<string[]> {
   return [...processes(place.root), ...(await containers(place))];

@@ -12,6 +12,13 @@ export function eachSandbox(title: string, tests: (kind: SandboxKind) => void): 
     describeOrSkip(`${title}, ${kind}`, available ? undefined : reason, () => tests(kind));
 }
 
+/** `tests` once, in whichever sandbox there is: for what does not depend on it. */
+export function anySandbox(title: string, tests: (kind: SandboxKind) => void): void {
+  const found = rows.find(({ available }) => available);
+  const reason = rows.map((row) => row.reason).join(" ");
+  describeOrSkip(title, found ? undefined : reason, () => tests(found!.kind));
+}
+
 /** `tests` under `title` unless `missing` says what they lack; a lack of what `name` requires is a failure. */
 export function needing(name: string, title: string, missing: string | undefined, tests: () => void): void {
   if (missing === undefined || !required.includes(name)) describeOrSkip(title, missing, tests);

@@ -26,7 +26,7 @@ export interface CallOptions {
 /** Every call answers within 50 s, cold start included. */
 const CALL_TIMEOUT = 50_000;
 
-export class Server {
+export class Server implements AsyncDisposable {
   readonly client: Client;
   readonly pid: number;
   private readonly complaints: () => string;
@@ -64,6 +64,10 @@ export class Server {
   close(): Promise<void> {
     this.closing ??= this.client.close();
     return this.closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }
 

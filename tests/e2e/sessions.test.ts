@@ -1,0 +1,75 @@
+// Several sessions and several servers: what each sees of the other, and what a dead server's session leaves behind.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { expectNothingRunning } from "./left-behind.ts";
+import { Place } from "./place.ts";
+import { eachSandbox } from "./rows.ts";
+import type { Server } from "./server.ts";
+
+eachSandbox("sessions", (kind) => {
+  let place: Place;
+  let first: Server;
+  beforeAll(async () => {
+    place = new Place(kind);
+    first = await place.start();
+  });
+  afterAll(async () => place?.[Symbol.asyncDispose]());
+
+  test("sessions share no variable, no file and no process", async () => {
+    await first.exec("secret = 1; open('/tmp/mine', 'w').write('x'); open('/scratch/mine', 'w').write('x')");
+    await first.exec("import subprocess; child = subprocess.Popen(['sleep', '77'])");
+    const other = await first.exec(
+      [
+        "import glob, os",
+        "cmds = [open(p, 'rb').read() for p in glob.glob('/proc/[0-9]*/cmdline')]",
+        "'secret' in globals(), 'mine' in os.listdir('/tmp') + os.listdir('/scratch'), any(b'77' in c for c in cmds)",
+      ].join("\n"),
+      { session: "other" },
+    );
+    expect(other.text).toBe("(False, False, False)");
+    expect(other.cell).toBe(1);
+  });
+
+  test("a session's queue does not hold up another", async () => {
+    const long = first.exec("import time; time.sleep(3)");
+    const started = performance.now();
+    await first.exec("1", { session: "other" });
+    expect(performance.now() - started).toBeLessThan(2_000);
+    await long;
+  });
+
+  test("a second server on the project works in a session of its own, and is told so once", async () => {
+    const second = await place.start();
+    const told = await second.exec("mine = 2");
+    expect(told.text).toMatch(/Another window.*session main.*works in main-2/s);
+    const after = await second.exec("'secret' in globals(), mine");
+    expect(after.text).toBe("(False, 2)");
+    expect((await first.exec("secret")).text).toBe("1");
+    const { text } = await second.call("vars", { session: "*" });
+    expect(text).toMatch(/^main: held by another window/m);
+    expect(text).toMatch(/^main-2: idle/m);
+    await second.close();
+    const third = await place.start();
+    const again = await third.exec("'mine' in globals()");
+    expect(again.text).toMatch(/main-2/);
+    expect(again.text).toMatch(/False$/);
+    expect(again.cell).toBe(3);
+    await third.close();
+  });
+
+  test("after kill -9 the next server takes over, says what is gone, and no cell number comes twice", async () => {
+    const before = await first.exec("print('kept on the host')");
+    const running = await first.exec("print('half way')\nimport time\ntime.sleep(100)", { wait_s: 0.5 });
+    expect(running.cell).toBe(before.cell + 1);
+    process.kill(first.pid, "SIGKILL");
+    await expectNothingRunning(place);
+
+    const next = await place.start();
+    const answer = await next.exec("'secret' in globals()");
+    expect(answer.text).toMatch(/variables are gone/);
+    expect(answer.text).toMatch(new RegExp(`cell ${running.cell} was running`));
+    expect(answer.text).toMatch(/False$/);
+    expect(answer.cell).toBe(running.cell + 1);
+    expect((await next.call("exec", { cell: before.cell })).text).toBe("kept on the host");
+    expect((await next.call("exec", { cell: running.cell })).status).toContain("lost");
+  });
+});
