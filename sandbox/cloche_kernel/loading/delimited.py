@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cloche_kernel.loading import dialect as dialects
-from cloche_kernel.loading import encoding, frames, lazy, wording
+from cloche_kernel.loading import encoding, frames, lazy, ragged, wording
 from cloche_kernel.loading.contract import DoesNotFit, File, LoadError, Session, Value
 from cloche_kernel.loading.dialect import Dialect
 
@@ -18,9 +18,6 @@ _SAMPLE = 2_097_152
 _SPOTS = 3
 #: widest row that is still taken as a row, not as the wreck of a broken quote
 _MOST_FIELDS = 20_000
-#: largest file whose rows are all measured when some field seems to be missing, in `bytes`
-_MEASURED = 67_108_864
-_BLOCK = 262_144
 #: bytes of a frame per byte of file that no file exceeds, so that a small one needs no estimate
 _MOST_EXPANSION = 40
 
@@ -102,7 +99,9 @@ def read(file: File, dialect: Dialect) -> tuple[Any, list[str], Dialect]:
     frame = _attempt(file, reading)
     frame = _without_empty_extras(frame, reading)
     _note_index(frame, dialect, reading)
-    _note_short_rows(file, frame, reading)
+    short = ragged.short_rows(file, frame, reading.dialect, widened="names" in reading.options)
+    if short:
+        reading.notes.append(short)
     lost = [name for name in dialect.codes if name in frame.columns and frame[name].dtype.kind in "iuf"]
     if lost:
         reading.notes.append(
@@ -194,7 +193,7 @@ def _repair(file: File, reading: Reading, error: Exception) -> None:
 def _widen(file: File, reading: Reading) -> None:
     """Makes room for the longest row, in columns extra_1, extra_2, …, so that no field is lost."""
     dialect = reading.dialect
-    found = dialects.widths(file, dialect)
+    found = ragged.widths(file, dialect)
     usual, widest = len(dialect.header), max(found.counts)
     if widest > _MOST_FIELDS:
         raise LoadError(
@@ -205,15 +204,7 @@ def _widen(file: File, reading: Reading) -> None:
     reading.options["header"] = None
     reading.options["skiprows"] = dialect.skip + 1
     if not dialect.trailing or found.longer(usual + 1):
-        reading.notes.append(ragged(found, dialect, f"their further fields are in {_extras(widest - usual)}"))
-
-
-def ragged(found: dialects.Widths, dialect: Dialect, what: str) -> str:
-    """One sentence on rows longer than the header, none of which is dropped."""
-    usual = len(dialect.header)
-    rows = found.longer(usual)
-    at = ", ".join(map(str, found.examples))
-    return f"{wording.plural(rows, 'row')} longer than the header's {wording.plural(usual, 'field')} (first at row {at}): {what}; no row was dropped"
+        reading.notes.append(ragged.long_rows(found, dialect, f"their further fields are in {_extras(widest - usual)}"))
 
 
 def names(file: File, dialect: Dialect, width: int) -> list[str]:
@@ -253,46 +244,6 @@ def _note_index(frame: Any, dialect: Dialect, reading: Reading) -> None:
             f"rows have {wording.plural(max(1, more), 'field')} more than the header: the first became the index, "
             "as pandas does (reset_index() makes it a column)"
         )
-
-
-def _note_short_rows(file: File, frame: Any, reading: Reading) -> None:
-    """Rows with too few fields, which pandas fills with nulls and does not mention."""
-    usual = len(reading.dialect.header)
-    if frame.shape[1] < 2 or not len(frame) or usual < 2:
-        return
-    last = frame.iloc[:, min(usual, frame.shape[1]) - 1]
-    nulls = int(last.isna().sum())
-    if not nulls or ("names" not in reading.options and nulls == _empty_endings(file, reading.dialect)):
-        return
-    found = dialects.widths(file, reading.dialect, _MEASURED)
-    rows = found.shorter(usual)
-    if rows:
-        where = "" if found.complete else f" of the first {wording.size(_MEASURED)}"
-        at = ", ".join(map(str, found.examples))
-        reading.notes.append(
-            f"{wording.plural(rows, 'row')}{where} shorter than the header (first at row {at}): missing fields are null"
-        )
-
-
-def _empty_endings(file: File, dialect: Dialect) -> int:
-    """Rows whose last field is there but empty. Counting them is quick, and where they are all the nulls of the last
-    column no row is short."""
-    import numpy
-
-    if not dialect.encoding.plain() or file.size == 0:
-        return -1
-    delimiter, count, carried = ord(dialect.delimiter), 0, b""
-    with open(file.path, "rb") as raw:
-        while piece := raw.read(_BLOCK):
-            block = numpy.frombuffer(carried + piece, dtype=numpy.uint8)
-            ends = block[1:] == 10
-            count += int(numpy.count_nonzero(ends & (block[:-1] == delimiter)))
-            if 13 in piece[:4096]:
-                before = (block[2:] == 10) & (block[1:-1] == 13) & (block[:-2] == delimiter)
-                count += int(numpy.count_nonzero(before))
-            carried = bytes(block[-1:])
-        last = carried == bytes((delimiter,))
-    return count + last
 
 
 def _pandas() -> Any:

@@ -1,14 +1,12 @@
-"""How a delimited file is written: delimiter, decimal comma, lines before the header, fields per row."""
+"""How a delimited file is written: delimiter, encoding, decimal comma, lines before the header."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
 
 from cloche_kernel.loading import encoding
 from cloche_kernel.loading.contract import File
@@ -56,24 +54,6 @@ class Dialect:
         return replace(self, unquoted=True)
 
 
-@dataclass
-class Widths:
-    """How many fields the rows of a file have."""
-
-    rows: int = 0
-    counts: Counter[int] = field(default_factory=Counter)
-    #: row numbers (the header is row 1) of the first few that differ
-    examples: list[int] = field(default_factory=list)
-    #: the whole file was read
-    complete: bool = True
-
-    def longer(self, width: int) -> int:
-        return sum(count for fields, count in self.counts.items() if fields > width)
-
-    def shorter(self, width: int) -> int:
-        return sum(count for fields, count in self.counts.items() if 0 < fields < width)
-
-
 def detect(file: File, tabs: bool) -> Dialect:
     """The dialect of a file, from its first lines; `tabs`: its name says that it is tab-separated."""
     found = encoding.detect(file.path, file.size)
@@ -104,38 +84,6 @@ def detect(file: File, tabs: bool) -> Dialect:
         codes=_codes(header, rows[1:]),
         headless=len(rows) > 1 and bool(header) and all(_DATA.fullmatch(cell.strip()) for cell in header),
     )
-
-
-def widths(file: File, dialect: Dialect, most_bytes: int | None = None) -> Widths:
-    """Counts the fields of every row, as far as `most_bytes` reach."""
-    found = Widths()
-    usual = len(dialect.header)
-    with open(file.path, encoding=dialect.encoding.codec, errors="replace", newline="") as text:
-        for _ in range(dialect.skip):
-            text.readline()
-        reader = csv.reader(_until(text, most_bytes, found), delimiter=dialect.delimiter, quoting=_quoting(dialect))
-        while batch := list(islice(reader, 10_000)):
-            lengths = [len(row) for row in batch]
-            found.counts.update(lengths)
-            if len(found.examples) < 3 and any(length not in (usual, 0) for length in lengths):
-                odd = [found.rows + index + 1 for index, length in enumerate(lengths) if length not in (usual, 0)]
-                found.examples += odd[: 3 - len(found.examples)]
-            found.rows += len(batch)
-    return found
-
-
-def _until(lines: Iterator[str], most: int | None, found: Widths) -> Iterator[str]:
-    used = 0
-    for line in lines:
-        used += len(line)
-        if most is not None and used > most:
-            found.complete = False
-            return
-        yield line
-
-
-def _quoting(dialect: Dialect) -> Literal[0, 3]:
-    return csv.QUOTE_NONE if dialect.unquoted else csv.QUOTE_MINIMAL
 
 
 def _rows(lines: list[str], delimiter: str) -> list[list[str]]:

@@ -13,6 +13,10 @@ from cloche_kernel.loading import wording
 MAX_COLUMNS = 60
 #: rows looked at for what needs Python objects: distinct values, kinds of value, dates in text
 SAMPLE_ROWS = 10_000
+#: rows up to which the first and last of dates kept as text are looked for in all of them
+_EXACT_DATES = 2_000_000
+#: stretches of rows a sample is made of
+_PLACES = 20
 _SHOWN_ROWS = 3
 _SHOWN_COLUMNS = 12
 _DATE = re.compile(
@@ -42,19 +46,31 @@ def describe(frame: Any, expression: str) -> list[str]:
     """Columns and first rows of a frame. Nulls and ranges are exact, the rest comes from a sample that is named."""
     if frame.shape[1] == 0:
         return []
-    step = max(1, -(-len(frame) // SAMPLE_ROWS))
     listed = min(frame.shape[1], MAX_COLUMNS)
-    sample = frame.iloc[::step, :listed]
+    sample = _sample(frame.iloc[:, :listed])
     columns = [_column(frame.iloc[:, i], sample.iloc[:, i], expression) for i in range(listed)]
     lines = table(columns)
     if frame.shape[1] > listed:
         kinds = frame.dtypes.iloc[listed:].astype(str).value_counts()
         text = ", ".join(f"{count:,} {kind}" for kind, count in list(kinds.items())[:6])
         lines.append(f"  … {frame.shape[1] - listed:,} more columns ({text}): {expression}.columns")
-    if step > 1:
-        lines.append(f"  distinct values and samples come from {len(sample):,} of {len(frame):,} rows")
+    if len(sample) < len(frame):
+        lines.append(
+            f"  nulls and ranges are of all rows; distinct values and samples of {len(sample):,} rows in {_PLACES} places"
+        )
     shown = [frame.iloc[i, :_SHOWN_COLUMNS].tolist() for i in range(min(_SHOWN_ROWS, len(frame)))]
     return lines + rows([str(name) for name in frame.columns[:_SHOWN_COLUMNS]], shown, frame.shape[1])
+
+
+def _sample(frame: Any) -> Any:
+    """At most SAMPLE_ROWS rows. Stretches from all over the frame: single rows would make Arrow copy whole columns."""
+    if len(frame) <= SAMPLE_ROWS:
+        return frame
+    import pandas
+
+    size = SAMPLE_ROWS // _PLACES
+    starts = [(len(frame) - size) * place // (_PLACES - 1) for place in range(_PLACES)]
+    return pandas.concat([frame.iloc[start : start + size] for start in starts])
 
 
 def table(columns: Sequence[Column]) -> list[str]:
@@ -102,7 +118,7 @@ def _facts(values: Any, sample: Any, expression: str) -> str:
     from pandas.api import types
 
     dtype = values.dtype
-    if types.is_bool_dtype(dtype) and dtype != object:
+    if types.is_bool_dtype(dtype) and dtype.kind != "O":
         true = int(values.sum())
         return f"{true:,} true, {int(values.notna().sum()) - true:,} false"
     if types.is_complex_dtype(dtype):
@@ -163,6 +179,8 @@ def _dates(known: list[str], values: Any, expression: str) -> str:
         return ""
     column = f"{expression}[{wording.clip(repr(values.name), 40)}]"
     if re.match(r"\d{4}", known[0].strip()):
-        text = values.dropna()
-        return f"; dates {wording.clip(str(text.min()), 25)} … {wording.clip(str(text.max()), 25)} as text: pd.to_datetime({column})"
+        exact = len(values) <= _EXACT_DATES
+        low, high = (values.dropna().min(), values.dropna().max()) if exact else (min(known), max(known))
+        span = f"{wording.clip(str(low), 25)} … {wording.clip(str(high), 25)}{'' if exact else ' in the sample'}"
+        return f"; dates {span} as text: pd.to_datetime({column})"
     return f"; dates as text: pd.to_datetime({column}, dayfirst=…)"

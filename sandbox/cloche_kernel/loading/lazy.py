@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cloche_kernel.loading import dialect as dialects
-from cloche_kernel.loading import encoding, engine, frames, proof, wording
+from cloche_kernel.loading import encoding, engine, frames, proof, ragged, wording
 from cloche_kernel.loading.contract import File, LoadError, Session, Value
 from cloche_kernel.loading.dialect import Dialect
 from cloche_kernel.loading.frames import Column
@@ -224,12 +223,12 @@ def _pad(plan: Plan) -> None:
     """Makes room for the longest row and lets the others be short."""
     from cloche_kernel.loading import delimited
 
-    found = dialects.widths(plan.file, plan.dialect)
+    found = ragged.widths(plan.file, plan.dialect)
     usual, widest = len(plan.names), max(found.counts, default=0)
     plan.padded = True
     if found.longer(usual) and widest <= 20_000:
         extra = "extra_1" if widest == usual + 1 else f"extra_1 … extra_{widest - usual}"
-        plan.notes.append(delimited.ragged(found, plan.dialect, f"their further fields are in {extra}"))
+        plan.notes.append(ragged.long_rows(found, plan.dialect, f"their further fields are in {extra}"))
         plan.names = _distinct(delimited.names(plan.file, plan.dialect, widest))
     if found.shorter(usual):
         at = ", ".join(map(str, found.examples))
