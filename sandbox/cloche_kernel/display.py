@@ -9,21 +9,25 @@ How a value is shown. The rule, in order:
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import json
-import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Bound here, so that a cell that replaces `os.write` does not replace ours.
+from os import write as _write
 from typing import TYPE_CHECKING, Any
+
+from cloche_kernel import images
 
 if TYPE_CHECKING:
     from cloche_kernel.line import Line
     from cloche_kernel.shell import Shell
 
 MAX_IMAGES = 5
-MAX_PIXELS = 2_000
 #: characters of one shown value; the rest is reached by code, not by looking
 MAX_TEXT = 400_000
 _MAX_JSON = 20_000
@@ -41,12 +45,21 @@ class Display:
         self._line = line
         self._cell = ""
         self._sent = 0
+        self._left_out = 0
         self._ids = itertools.count(1)
-        self.left_out = 0
+        # An image and the end of its cell are each one piece: a thread may show while the cell ends.
+        self._sending = threading.Lock()
 
     def begin(self, cell: str) -> None:
         self._cell = cell
-        self._sent = self.left_out = 0
+        self._sent = self._left_out = 0
+
+    @contextmanager
+    def ending(self) -> Iterator[int]:
+        """Within it, the cell's end is sent; yields how many images were left out. None is sent afterwards."""
+        with self._sending:
+            self._cell = ""
+            yield self._left_out
 
     def show(self, value: object) -> None:
         """Shows one value by the rule above."""
@@ -60,14 +73,13 @@ class Display:
 
             figures.show(value)
             return
-        self.publish(self._format(value, None))
+        self.publish(self._format(images.shrink(value), None))
 
     def publish(self, bundle: dict[str, Any]) -> None:
         """Shows a MIME bundle by the rule above."""
         for mime in ("image/png", "image/jpeg"):
             if mime in bundle:
-                data = bundle[mime]
-                self.image(base64.b64decode(data) if isinstance(data, str) else bytes(data), mime)
+                self._show_image(bundle[mime])
                 return
         text = _choose_text(bundle)
         if text is not None:
@@ -80,21 +92,35 @@ class Display:
         flush_streams()
         data = memoryview((text + "\n").encode("utf-8", "backslashreplace"))
         while data:
-            data = data[os.write(1, data) :]
+            data = data[_write(1, data) :]
 
     def image(self, data: bytes, mime: str) -> None:
-        """Sends an image, made smaller where it is too large, and waits until it has its place in the output."""
+        """Sends an image that fits, and waits until it has its place in the output."""
         if self._sent >= MAX_IMAGES or not self._line.open:
-            self.left_out += 1
+            self._left_out += 1
             return
-        data, mime = _fit(data, mime)
-        self._sent += 1
         flush_streams()
         key = f"d{next(self._ids)}"
         with self._line.expecting("ack", key):
-            self._line.send({"type": "display", "id": self._cell, "display": key, "mime": mime, "body": True})
-            self._line.send_body(key, data)
+            with self._line.uninterrupted(), self._sending:
+                if not self._cell:
+                    self.text("[an image shown between two cells is left out]")
+                    return
+                self._sent += 1
+                self._line.send({"type": "display", "id": self._cell, "display": key, "mime": mime, "body": True})
+                self._line.send_body(key, data)
             self._line.wait("ack", key)
+
+    def _show_image(self, data: Any) -> None:
+        if self._sent >= MAX_IMAGES:
+            self._left_out += 1
+            return
+        try:
+            content, mime = images.fit(data)
+        except images.NotAnImage as error:
+            self.text(f"[an image was announced, but what came are {error}]")
+            return
+        self.image(content, mime)
 
     def _plain(self, value: object) -> str:
         return str(self._format(value, {"text/plain"}).get("text/plain", ""))
@@ -111,7 +137,7 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]
-        except Exception:
+        except BaseException:
             pass
     _fflush()
 
@@ -174,20 +200,3 @@ def _html_text(source: str) -> str:
         cell.tail = "\t" + (cell.tail or "")
     lines = (line.strip() for line in root.text_content().splitlines())
     return "\n".join(line for line in lines if line)
-
-
-def _fit(data: bytes, mime: str) -> tuple[bytes, str]:
-    """The image within MAX_PIXELS either way; bytes that are no image pass as they are."""
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if max(image.size) <= MAX_PIXELS:
-                return data, mime
-            image.thumbnail((MAX_PIXELS, MAX_PIXELS))
-            out = io.BytesIO()
-            image.save(out, "PNG")
-            return out.getvalue(), "image/png"
-    except Exception:
-        return data, mime

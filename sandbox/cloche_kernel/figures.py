@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from cloche_kernel import images
 
 if TYPE_CHECKING:
     from cloche_kernel.display import Display
@@ -34,10 +37,18 @@ def show(*args: Any, **_: Any) -> None:
         figures = [args[0]]
     else:
         figures = [manager.canvas.figure for manager in Gcf.get_all_fig_managers()]
+    failure: Exception | None = None
     for figure in figures:
-        if _display is not None and (figure.axes or figure.texts or figure.images or figure.lines or figure.patches):
-            _display.image(render(figure), "image/png")
-        plt.close(figure)
+        try:
+            if _display is not None and _has_content(figure):
+                _display.image(render(figure), "image/png")
+        except Exception as error:
+            failure = failure or error
+        finally:
+            # One that cannot be drawn is closed as well, or every later cell would fail with it.
+            plt.close(figure)
+    if failure is not None:
+        raise failure
 
 
 def render(figure: Any) -> bytes:
@@ -46,10 +57,20 @@ def render(figure: Any) -> bytes:
     dpi = min(figure.dpi, _MAX_PIXELS / max(width, height, 0.1))
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=dpi, bbox_inches="tight")
-    return out.getvalue()
+    data = out.getvalue()
+    # What sticks out of the figure makes it larger than it said: width and height of a PNG stand in its first chunk.
+    return data if max(struct.unpack_from(">II", data, 16)) <= _MAX_PIXELS else images.fit(data)[0]
 
 
-def flush() -> None:
-    """Shows what the cell drew and did not show."""
+def _has_content(figure: Any) -> bool:
+    return bool(figure.axes or figure.texts or figure.images or figure.lines or figure.patches or figure.subfigs)
+
+
+def flush() -> Exception | None:
+    """Shows what the cell drew and did not show; what went wrong with it, or None."""
     if "matplotlib.pyplot" in sys.modules and Gcf.get_all_fig_managers():
-        show()
+        try:
+            show()
+        except Exception as error:
+            return error
+    return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import json
 import os
+
+# Bound here, so that a cell that replaces `json.dumps` does not replace ours.
+from json import dumps, loads
 from typing import Any, BinaryIO
 
 from cloche_kernel.line import Line
@@ -54,11 +56,11 @@ def call(name: str, arguments: dict[str, Any], body: BinaryIO | None = None) -> 
     key = f"{os.urandom(4).hex()}-{next(_ids)}"
     header = {"type": "call", "id": key, "cell": cell, "name": name}
     with _line.expecting("reply", key), _line.expecting("credit", key):
-        _line.send(header | ({"body": True} if body is not None else {}), json.dumps(arguments).encode())
+        _line.send(header | ({"body": True} if body is not None else {}), dumps(arguments).encode())
         if body is not None:
             _stream(_line, key, body)
         reply, payload = _line.wait("reply", key)
-    result: Any = json.loads(payload) if payload else None
+    result: Any = loads(payload) if payload else None
     if not reply["ok"]:
         raise HostCallError(result["code"], result["message"])
     return result
@@ -80,5 +82,3 @@ def _stream(line: Line, key: str, body: BinaryIO) -> None:
             if credit is None:
                 return
             room += int(credit[0]["bytes"])
-
-

@@ -21,7 +21,9 @@ class Interrupts:
 
     @contextmanager
     def cell(self) -> Iterator[None]:
-        """The user's code runs inside."""
+        """The user's code runs inside. A handler that an earlier cell put in place is taken out again."""
+        if signal.getsignal(signal.SIGINT) != self._on_signal:
+            self.install()
         self._pending = False
         self._in_cell = True
         try:

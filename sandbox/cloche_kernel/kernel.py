@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import io
-import json
 import os
 import shutil
 import signal
 import socket
 import sys
 import warnings
+
+# Bound here, so that a cell that replaces `json.dumps` does not replace ours.
+from json import dumps, loads
 from typing import Any, cast
 
 import threadpoolctl
@@ -94,7 +96,7 @@ class Kernel:
         shell.display = self._display
         figures.connect(self._display)
         hostcalls.connect(line)
-        self._variables = Variables(shell.user_ns, lambda: set(shell.user_ns_hidden))
+        self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
 
     def serve(self, cpus: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
@@ -111,10 +113,10 @@ class Kernel:
             code = payload.decode("utf-8", "replace")
             self._run_cell(header, code, lambda: self._shell.run(header["cell"], code))
         elif header["type"] == "load":
-            request = json.loads(payload)
+            request = loads(payload)
             self._run_cell(header, request["name"], lambda: self._load(request))
         else:
-            self._inspect(header, json.loads(payload))
+            self._inspect(header, loads(payload))
 
     def _run_cell(self, header: dict[str, Any], code: str, work: Any) -> None:
         """One cell from beginning to `finished`: whatever the work does, exactly one answer goes out."""
@@ -125,8 +127,12 @@ class Kernel:
         try:
             try:
                 with self._interrupts.cell():
+                    if self._line.withdrawn(cell):
+                        raise KeyboardInterrupt
                     failure = work()
-                    figures.flush()
+                    undrawn = figures.flush()
+                    if undrawn is not None and failure is None:
+                        failure = tracebacks.describe(type(undrawn), undrawn, undrawn.__traceback__)
             except LineClosed:
                 raise
             except BaseException:
@@ -136,14 +142,18 @@ class Kernel:
             if failure is not None:
                 status = "interrupted" if failure.interrupted else "error"
                 end = {"error": failure.text, "errorName": failure.name[:200]}
-            if self._display.left_out:
-                end["imagesLeftOut"] = self._display.left_out
-            rendering.flush_streams()
-            text = json.dumps(end).encode("utf-8", "replace") if end else b"{}"
-            self._line.send({"type": "finished", "id": cell, "status": status}, text)
+            with self._display.ending() as left_out:
+                if left_out:
+                    end["imagesLeftOut"] = left_out
+                rendering.flush_streams()
+                text = dumps(end).encode("utf-8", "replace") if end else b"{}"
+                self._line.send({"type": "finished", "id": cell, "status": status}, text)
         finally:
             hostcalls.begin_cell(None)
-        self._variables.note(header["cell"], code)
+        try:
+            self._variables.note(header["cell"], code)
+        except Exception:
+            pass  # knowing which cell changed what is worth less than the session
 
     def _load(self, request: dict[str, Any]) -> tracebacks.Failure | None:
         from cloche_kernel import loading
@@ -162,7 +172,7 @@ class Kernel:
             text, ok = self._variables.table(offset), True
         else:
             text, ok = self._variables.detail(name, offset, request["limit"])
-        self._line.send({"type": "answer", "id": header["id"], "ok": ok}, json.dumps({"text": text}).encode())
+        self._line.send({"type": "answer", "id": header["id"], "ok": ok}, dumps({"text": text}).encode())
 
 
 def _own_streams(output: int) -> None:

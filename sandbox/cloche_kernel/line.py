@@ -36,6 +36,7 @@ class Line:
         self._requests: deque[Message] = deque()
         self._answers: dict[tuple[str, str], deque[Message]] = {}
         self._changed = threading.Condition()
+        self._withdrawn: set[str] = set()
         self._reading = False
         self._write_lock = threading.Lock()
         self.open = True
@@ -47,6 +48,22 @@ class Line:
         data = encode(header, payload)
         with self._interrupts.deferred(), self._write_lock:
             self._sendall(data)
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Frames sent within it go out together: an interrupt waits until the last is out."""
+        with self._interrupts.deferred():
+            yield
+
+    def withdrawn(self, cell: str) -> bool:
+        """Was cell `cell` interrupted before it began? A signal finds nothing to interrupt then; the frame is here."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not self._withdrawn and not self._reading and poll.poll(0):
+            self._read_once(None)
+        found = cell in self._withdrawn
+        self._withdrawn.clear()
+        return found
 
     def send_body(self, key: str, body: bytes | memoryview) -> None:
         """Sends a body in pieces, the last one marked."""
@@ -132,6 +149,8 @@ class Line:
                 waiting.append((header, payload))
             elif kind in ("execute", "load", "inspect"):
                 self._requests.append((header, payload))
+            elif kind == "interrupt":
+                self._withdrawn.add(str(header.get("id")))
             self._changed.notify_all()
 
     def _sendall(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from cloche_kernel import tracebacks
+from cloche_kernel import notebook_bars, tracebacks
 from cloche_kernel.display import Display
 
 
@@ -28,6 +28,9 @@ class Refused(RuntimeError):
 
 # What the user reads is the name, not where the class lives.
 Refused.__module__ = "builtins"
+
+
+_NO_SCREEN = "There is no screen here; figures are shown as images by themselves."
 
 
 class _Compiler(CachingCompiler):
@@ -109,7 +112,13 @@ class Shell(InteractiveShell):
 
     def enable_gui(self, gui: str | None = None) -> None:
         if gui:
-            raise Refused("There is no screen here; figures are shown as images by themselves.")
+            raise Refused(_NO_SCREEN)
+
+    def enable_matplotlib(self, gui: str | None = None) -> tuple[str, str]:
+        """What `%matplotlib` asks for: figures are images here already, and a window there is not."""
+        if gui not in (None, "auto", "inline", "agg", "Agg"):
+            raise Refused(_NO_SCREEN)
+        return "inline", "inline"
 
 
 def build() -> Shell:
@@ -136,10 +145,10 @@ def build() -> Shell:
         shell.register_magic_function(_refuse_install, "line", name)
     warnings.filterwarnings("ignore", message="To exit: use")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    notebook_bars.install()
     shell.run_cell("None", store_history=False)
     shell.user_ns.pop("_", None)
-    for name in ("_", "__", "___", "exit", "quit", "In", "Out", "open"):
-        shell.user_ns_hidden.setdefault(name, None)
+    shell.user_ns_hidden.update(shell.user_ns)
     return shell
 
 

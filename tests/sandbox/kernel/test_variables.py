@@ -14,7 +14,7 @@ from cloche_kernel.variables import Variables
 class Session:
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
-        self.variables = Variables(self.names, lambda: {"hidden"})
+        self.variables = Variables(self.names, lambda: {"hidden": 2})
         self.cell = 0
 
     def run(self, code: str) -> None:
