@@ -9,7 +9,8 @@ import os
 from cloche_kernel.host_line import HostLine
 from cloche_kernel.output import TAIL_BYTES, OutputGate
 
-_READ_BYTES = 1_048_576
+#: a quarter of the pipe: larger reads take longer than the kernel takes to fill it again
+_READ_BYTES = 262_144
 _FIONREAD = 0x541B
 #: bytes kept of a flood's end where an image interrupts it
 _TAIL_BEFORE_IMAGE = 4_096

@@ -112,8 +112,8 @@ class OutputGate:
             return self._collapser.held[:500]
         if not self._tail:
             return b""
-        lines = self._tail[-1].rstrip(b"\n").rsplit(b"\n", 1)
-        return lines[-1][-500:]
+        # Asked for at every chunk of a flood, so it looks at no more than it gives.
+        return self._tail[-1][-501:].rstrip(b"\n").rpartition(b"\n")[2][-500:]
 
     def _keep(self, chunk: bytes) -> None:
         self._tail.append(chunk)
