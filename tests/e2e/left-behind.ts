@@ -32,7 +32,10 @@ export function descendants(pid: number): number[] {
 
 /** Processes and containers of the place, in words. */
 export async function running(place: Place): Promise<string[]> {
-  return [...processes(place.root), ...(await containers(place))];
+  const processes = processesOf(place.root).map(
+    ({ pid, command }) => `process ${pid}: ${command.slice(0, 200)}`,
+  );
+  return [...processes, ...(await containers(place))];
 }
 
 /** Sandboxes of the place that run: containers, or process trees with their own mounts. */
@@ -51,13 +54,17 @@ async function expectSoon(find: () => Promise<string[]>): Promise<void> {
   expect(found, "left behind").toEqual([]);
 }
 
-function processes(root: string): string[] {
-  return readdirSync("/proc").flatMap((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
-    const command = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
-    // A process in a sandbox names nothing of the host, but sees the place's directories mounted.
-    const ours = command.includes(root) || read(`/proc/${pid}/mountinfo`).includes(root);
-    return ours && command !== "" ? [`process ${pid}: ${command.slice(0, 200)}`] : [];
+/** Processes of a place: those that name it, were told of it, or see a part of it mounted. */
+export function processesOf(root: string, command = ""): { pid: number; command: string; peak: number }[] {
+  return readdirSync("/proc").flatMap((name) => {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === process.pid) return [];
+    const line = read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+    if (line === "" || !line.includes(command)) return [];
+    const known = [line, read(`/proc/${pid}/environ`), read(`/proc/${pid}/mountinfo`)];
+    if (!known.some((text) => text.includes(root))) return [];
+    const peak = /VmHWM:\s+(\d+) kB/.exec(read(`/proc/${pid}/status`))?.[1];
+    return [{ pid, command: line, peak: Number(peak ?? 0) * 1_024 }];
   });
 }
 
