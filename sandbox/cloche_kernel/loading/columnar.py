@@ -17,22 +17,27 @@ _STREAM_MARK = b"ARROW1"
 def load_parquet(file: File, session: Session) -> Value:
     """A DataFrame as pandas.read_parquet gives it, or a lazy relation."""
     import pandas
-    from pyarrow import parquet
 
-    with parquet.ParquetFile(file.path) as opened:
-        metadata = opened.metadata
-        groups = metadata.num_row_groups
-        facts = [wording.plural(groups, "row group")]
-        stored = sum(metadata.row_group(index).total_byte_size for index in range(groups))
-        _refuse_lies(file, metadata, stored)
-        if metadata.num_columns == 0 or metadata.num_rows == 0:
-            expected = 0
-        else:
-            expected = max(stored, _per_row(opened, session) * metadata.num_rows)
+    expected, groups = estimate(file, session)
+    facts = [wording.plural(groups, "row group")]
     if not _fits(expected, session):
         return _over_parquet(file, file.path, expected, session, facts)
     frame = pandas.read_parquet(file.path)
     return Value(frame, frames.summary(frame), facts, [], frames.describe(frame, file.expression))
+
+
+def estimate(file: File, session: Session) -> tuple[int, int]:
+    """Bytes of the frame of a Parquet file, from its footer and its first rows; and its count of row groups."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file.path) as opened:
+        metadata = opened.metadata
+        groups: int = metadata.num_row_groups
+        stored = sum(metadata.row_group(index).total_byte_size for index in range(groups))
+        _refuse_lies(file, metadata, stored)
+        if metadata.num_columns == 0 or metadata.num_rows == 0:
+            return 0, groups
+        return max(stored, _per_row(opened, session) * metadata.num_rows), groups
 
 
 def load_arrow(file: File, session: Session) -> Value:

@@ -42,7 +42,17 @@ class Records:
 
         if self.chunk or not self.parts:
             self._close()
-        return self.parts[0] if len(self.parts) == 1 else pandas.concat(self.parts, ignore_index=True)
+        if len(self.parts) == 1:
+            return self.parts[0]
+        names = list(dict.fromkeys(name for part in self.parts for name in part.columns))
+        # a column that is null throughout one chunk would turn the numbers of the others into objects
+        filled = [part.drop(columns=[n for n in part.columns if part[n].isna().all()]) for part in self.parts]
+        frame = pandas.concat(filled, ignore_index=True)
+        frame = frame.reindex(columns=names)
+        for name in names:
+            if all(name not in part.columns for part in filled):
+                frame[name] = pandas.Series([None] * len(frame), dtype=object)
+        return frame
 
     def _close(self) -> None:
         import pandas

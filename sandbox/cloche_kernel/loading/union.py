@@ -21,19 +21,23 @@ def load(files: list[File], name: str, session: Session) -> Value | None:
         kinds.add("compressed" if found.compressed else found.format)
     if not kinds <= {*_TABULAR, "compressed"}:
         return None
-    if kinds <= {"csv", "tsv"} and not _together_fit(files, kinds, session):
-        return _relation(files, name, session)
+    if kinds <= {"csv", "tsv"} or kinds == {"parquet"}:
+        expected = _expected(files, kinds, session)
+        # the parts and their union are in memory at once
+        if expected > session.room() or expected * 2 > session.memory.available() * 0.9:
+            return _relation(files, name, expected, session)
     return _frame(files, session)
 
 
-def _together_fit(files: list[File], kinds: set[str], session: Session) -> bool:
-    from cloche_kernel.loading import delimited
+def _expected(files: list[File], kinds: set[str], session: Session) -> int:
+    """Bytes of the frames of all files."""
+    from cloche_kernel.loading import columnar, delimited
 
+    if kinds == {"parquet"}:
+        return sum(columnar.estimate(file, session)[0] for file in files)
     if sum(file.size for file in files) * 10 < session.room():
-        return True
-    # the parts and their union are in memory at once
-    expected = sum(delimited.estimate(file, dialect.detect(file, "tsv" in kinds)) for file in files)
-    return expected * 2 <= session.memory.available() * 0.9 and expected <= session.room()
+        return 0
+    return sum(delimited.estimate(file, dialect.detect(file, "tsv" in kinds)) for file in files)
 
 
 def _frame(files: list[File], session: Session) -> Value | None:
@@ -72,32 +76,36 @@ def _frame(files: list[File], session: Session) -> Value | None:
     return Value(frame, frames.summary(frame), facts, notes, frames.describe(frame, expression))
 
 
-def _relation(files: list[File], name: str, session: Session) -> Value | None:
+def _relation(files: list[File], name: str, expected: int, session: Session) -> Value | None:
     connection = engine.connection(session.memory)
     parts: list[str] = []
     notes: list[str] = []
     facts: list[str] = []
-    expected = 0
     columns: list[str] | None = None
     column = SOURCE
-    from cloche_kernel.loading import delimited
-
     for file in files:
-        found = dialect.detect(file, file.label.lower().endswith((".tsv", ".tab")))
-        expected += delimited.estimate(file, found)
-        plan, relation, _ = lazy.prepared(file, found, session)
-        if columns is not None and list(relation.columns) != columns:
+        query, read = _query(file, connection, session, notes)
+        found = list(connection.sql(query).columns)
+        if columns is not None and found != columns:
             return None
-        columns = list(relation.columns)
+        columns, facts = found, facts or read
         while column in columns:
             column += "_"
-        facts = facts or ["csv", *plan.dialect.said()]
-        notes += [f"{wording.clip(file.label, 80)}: {note}" for note in plan.notes]
-        parts.append(f"SELECT *, {engine.literal(file.label)} AS {engine.quoted(column)} FROM ({plan.sql()})")
+        parts.append(f"SELECT *, {engine.literal(file.label)} AS {engine.quoted(column)} FROM ({query})")
     relation = connection.sql(" UNION ALL BY NAME ".join(parts))
     notes.insert(0, f"{len(files):,} files with the same columns, one after the other; `{column}` names the file")
     whole = File(files[0].path, name, files[0].origin, sum(file.size for file in files), name)
     return lazy.value(relation, lazy.measure(connection, relation), whole, expected, session, facts, notes)
+
+
+def _query(file: File, connection: Any, session: Session, notes: list[str]) -> tuple[str, list[str]]:
+    """The SQL that reads one file, and how it reads it."""
+    if detect.detect(file, None).format == "parquet":
+        return f"SELECT * FROM read_parquet({engine.literal(file.path)})", ["parquet"]
+    found = dialect.detect(file, file.label.lower().endswith((".tsv", ".tab")))
+    plan, _, _ = lazy.prepared(file, found, session)
+    notes += [f"{wording.clip(file.label, 80)}: {note}" for note in plan.notes]
+    return plan.sql(), ["csv", *plan.dialect.said()]
 
 
 def _distinct(labels: list[str]) -> list[str]:

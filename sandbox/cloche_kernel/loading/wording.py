@@ -39,6 +39,8 @@ def clip(text: str, limit: int = _VALUE_CHARACTERS) -> str:
 
 def show(value: object) -> str:
     """One value, short and safe: text in quotes, numbers without noise."""
+    if value is None or type(value).__name__ in ("NaTType", "NAType") or (isinstance(value, float) and value != value):
+        return "null"
     if isinstance(value, str):
         return "'" + clip(value) + "'"
     if isinstance(value, float):

@@ -79,6 +79,19 @@ def test_a_long_array_is_read_piece_by_piece_and_whole(load: Load, tmp_path: Pat
     assert frame["deep"].iloc[59_999] == {"n": [59_999]}
 
 
+def test_records_read_in_chunks_have_the_types_of_records_read_at_once(load: Load, tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = [{"i": i, "s": str(i), "never": None} for i in range(45_000)]
+    for record in records[:20_000]:
+        record["early"] = 1
+    for record in records[20_000:30_000]:
+        record["early"] = None
+    records[44_999]["late"] = "x"
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, records)))
+    (tmp_path / "x.json").write_text(json.dumps(records))
+    for name in ("x.jsonl", "x.json"):
+        pandas.testing.assert_frame_equal(load(tmp_path / name).value, pandas.DataFrame(records))
+
+
 def test_other_json_stays_what_it_is(load: Load, tmp_path: Path) -> None:
     document = {"meta": {"count": 2, "tags": ["a", "b"]}, "rows": [{"x": 1}, {"x": 2}], "huge": 10**400}
     (tmp_path / "x.json").write_text(json.dumps(document))

@@ -202,6 +202,16 @@ def test_what_has_no_lazy_form_says_how_much_it_needs(refused: Callable[..., str
         assert "would take about" in text and "Raise `memory`" in text
 
 
+def test_large_parquet_files_with_the_same_columns_become_one_relation(load: Load, tmp_path: Path) -> None:
+    for part in (1, 2):
+        pandas.DataFrame({"region": ["n", "s"] * 50_000, "amount": range(100_000)}).to_parquet(
+            tmp_path / f"{part}.parquet"
+        )
+    loaded = load(tmp_path / "1.parquet", tmp_path / "2.parquet", free=LITTLE)
+    assert grouped(loaded.value) == {"n": 2 * sum(range(0, 100_000, 2)), "s": 2 * sum(range(1, 100_000, 2))}
+    assert loaded.value.columns == ["region", "amount", "source_file"]
+
+
 @pytest.mark.parametrize("kind", ["numbers", "words", "dates", "few"])
 def test_the_estimate_is_near_the_frame(tmp_path: Path, kind: str) -> None:
     draw = random.Random(5)
