@@ -1,4 +1,4 @@
-"""ZIP and tar archives as a dict of member → value. Members are unpacked one by one under names of ours, never theirs."""
+"""ZIP and tar archives as a dict of member → value. Members are unpacked one by one, under names of ours."""
 
 from __future__ import annotations
 
@@ -178,6 +178,5 @@ def _refuse_depth(label: str, session: Session) -> None:
 def _links(links: list[str]) -> list[str]:
     if not links:
         return []
-    return [
-        f"{wording.plural(len(links), 'link')} left out: {wording.listed([wording.clip(name, 60) for name in links], 5)}"
-    ]
+    names = wording.listed([wording.clip(name, 60) for name in links], 5)
+    return [f"{wording.plural(len(links), 'link')} left out: {names}"]

@@ -30,7 +30,7 @@ def load(file: File, kind: str, session: Session) -> Value:
         return _image(file, session)
     if kind == "pickle":
         raise LoadError(
-            f"{wording.clean(file.label)} is a pickle: reading it runs the code inside, so load does not do it by itself.",
+            f"{wording.clean(file.label)} is a pickle: reading it runs the code inside, so load does not.",
             f"If you trust it, do it in a cell: import pickle; pickle.load(open({file.origin!r}, 'rb')).",
         )
     if file.size * _BYTES_RATIO > session.room():

@@ -62,7 +62,10 @@ class SqliteDatabase(Mapping[str, SqliteTable]):
     @property
     def tables(self) -> list[str]:
         """Tables and views, by name."""
-        query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1"
+        query = (
+            "SELECT name FROM sqlite_master "
+            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1"
+        )
         return [row[0] for row in self.connection.execute(query)]
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> Any:
@@ -165,8 +168,9 @@ def load_duckdb(file: File, session: Session) -> Value:
         lines = _describe_duckdb(database, names)
     except duckdb.Error as error:
         raise LoadError(
-            f"{wording.clean(file.label)} could not be read as a DuckDB database: {wording.clip(engine.first_line(error), 200)}.",
-            "A file of a much newer DuckDB, or one not closed properly, must be opened and checkpointed on the host first.",
+            f"{wording.clean(file.label)} could not be read as a DuckDB database: "
+            f"{wording.clip(engine.first_line(error), 200)}.",
+            "A file of a newer DuckDB, or one not closed properly, must be opened and checkpointed on the host first.",
         ) from error
     return _value(database, names, "DuckDB", lines, file)
 

@@ -105,7 +105,8 @@ def read(file: File, dialect: Dialect) -> tuple[Any, list[str], Dialect]:
     lost = [name for name in dialect.codes if name in frame.columns and frame[name].dtype.kind in "iuf"]
     if lost:
         reading.notes.append(
-            f"leading zeros were dropped, as pandas does, in {wording.listed([wording.show(name) for name in lost], 5)}: "
+            "leading zeros were dropped, as pandas does, in "
+            f"{wording.listed([wording.show(name) for name in lost], 5)}: "
             f"pd.read_csv({file.path!r}, dtype={{{wording.show(lost[0])}: str}}, …) keeps them"
         )
     if dialect.headless:

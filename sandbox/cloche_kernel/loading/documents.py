@@ -93,8 +93,8 @@ def _relation(file: File, found: encoding.Encoding, session: Session) -> Value:
     for attempt in range(3):
         # a delimiter that text does not hold makes each line one field; no quotes, no types, no nulls
         query = (
-            f"SELECT * FROM read_csv({engine.literal(path)}, columns={{'line': 'VARCHAR'}}, auto_detect=false, header=false, "
-            f"delim=chr(31), quote='', escape='', nullstr='\\u0000', null_padding=true, strict_mode=false, "
+            f"SELECT * FROM read_csv({engine.literal(path)}, columns={{'line': 'VARCHAR'}}, auto_detect=false, "
+            f"header=false, delim=chr(31), quote='', escape='', nullstr='\\u0000', null_padding=true, strict_mode=false, "
             f"max_line_size={2_000_000 if attempt == 0 else 33_554_432})"
         )
         try:
@@ -107,7 +107,8 @@ def _relation(file: File, found: encoding.Encoding, session: Session) -> Value:
                 path = lazy.transcoded(file, encoding.Encoding("utf-8", "replace"), session)
     else:
         raise LoadError(
-            f"{wording.clean(file.label)} is too large for memory and DuckDB could not read its lines: {wording.clip(reason, 200)}.",
+            f"{wording.clean(file.label)} is too large for memory and DuckDB could not read its lines: "
+            f"{wording.clip(reason, 200)}.",
             f"Read it line by line in a cell: for line in open({file.origin!r}).",
         )
     value = lazy.value(
@@ -152,9 +153,8 @@ def _html(text: str, file: File) -> list[str]:
     words = " ".join(root.text_content().split())
     tables = root.xpath("//table")
     details = [f"title: {wording.clip(' '.join(title.split()), 120)}"] if title else []
-    details.append(
-        f"text without markup: {wording.plural(len(words), 'character')}; {wording.plural(len(root.xpath('//a[@href]')), 'link')}"
-    )
+    links = wording.plural(len(root.xpath("//a[@href]")), "link")
+    details.append(f"text without markup: {wording.plural(len(words), 'character')}; {links}")
     details.append(f"tables: {len(tables):,}")
     for index, table in enumerate(tables[:10]):
         rows = table.xpath(".//tr")

@@ -55,9 +55,8 @@ def describe(frame: Any, expression: str) -> list[str]:
         text = ", ".join(f"{count:,} {kind}" for kind, count in list(kinds.items())[:6])
         lines.append(f"  … {frame.shape[1] - listed:,} more columns ({text}): {expression}.columns")
     if len(sample) < len(frame):
-        lines.append(
-            f"  nulls and ranges are of all rows; distinct values and samples of {len(sample):,} rows in {_PLACES} places"
-        )
+        where = f"{len(sample):,} rows in {_PLACES} places"
+        lines.append(f"  nulls and ranges are of all rows; distinct values and samples of {where}")
     shown = [frame.iloc[i, :_SHOWN_COLUMNS].tolist() for i in range(min(_SHOWN_ROWS, len(frame)))]
     return lines + rows([str(name) for name in frame.columns[:_SHOWN_COLUMNS]], shown, frame.shape[1])
 

@@ -232,9 +232,8 @@ def _pad(plan: Plan) -> None:
         plan.names = _distinct(delimited.names(plan.file, plan.dialect, widest))
     if found.shorter(usual):
         at = ", ".join(map(str, found.examples))
-        plan.notes.append(
-            f"{wording.plural(found.shorter(usual), 'row')} shorter than the header (first at row {at}): missing fields are null"
-        )
+        rows = wording.plural(found.shorter(usual), "row")
+        plan.notes.append(f"{rows} shorter than the header (first at row {at}): missing fields are null")
 
 
 def _encoding_of(file: File) -> encoding.Encoding:

@@ -71,9 +71,9 @@ def _quoting(dialect: Dialect) -> Literal[0, 3]:
 def long_rows(found: Widths, dialect: Dialect, what: str) -> str:
     """One sentence on rows longer than the header, none of which is dropped."""
     usual = len(dialect.header)
-    rows = found.longer(usual)
+    rows, fields = wording.plural(found.longer(usual), "row"), wording.plural(usual, "field")
     at = ", ".join(map(str, found.examples))
-    return f"{wording.plural(rows, 'row')} longer than the header's {wording.plural(usual, 'field')} (first at row {at}): {what}; no row was dropped"
+    return f"{rows} longer than the header's {fields} (first at row {at}): {what}; no row was dropped"
 
 
 def short_rows(file: File, frame: Any, dialect: Dialect, widened: bool) -> str | None:

@@ -32,8 +32,8 @@ def read(file: File, session: Session) -> Value:
         raise
     except MemoryError as error:
         raise LoadError(
-            f"{wording.clean(file.label)} does not fit into the {wording.size(session.memory.available())} of memory that are free.",
-            "Free some with `del`, raise `memory` in ~/.config/cloche/config.json or CLOCHE_MEMORY, or load a part of it.",
+            f"{wording.clean(file.label)} does not fit into the {wording.size(session.memory.available())} of free memory.",
+            "Free some with `del`, raise `memory` in ~/.config/cloche/config.json or CLOCHE_MEMORY, or load a part.",
         ) from error
     except RecursionError as error:
         raise LoadError(

@@ -97,7 +97,7 @@ def load_json(file: File, session: Session) -> Value:
 
 
 def load_lines(file: File, session: Session) -> Value:
-    """A DataFrame of the objects on the lines, a list where they are not all objects. Lines that are no JSON are counted."""
+    """A DataFrame of the objects on the lines, else a list of the values; lines that are no JSON are counted."""
     found = encoding.detect(file.path, file.size)
     expected = file.size * _ratio(_first_lines(file, found))
     if expected > session.room():

@@ -49,7 +49,7 @@ class Scratch:
                 if total > room:
                     raise LoadError(
                         f"{wording.clean(label)} needs more than {wording.size(room)} of temporary disk.",
-                        "Raise `scratch` in ~/.config/cloche/config.json, or load a smaller or uncompressed part of it.",
+                        "Raise `scratch` in ~/.config/cloche/config.json, or load a smaller part of it.",
                     )
                 file.write(piece)
         return path, total

@@ -65,7 +65,7 @@ def _refuse_harm(file: File, session: Session) -> None:
                 ) from error
             if _DOCTYPE.search(prologue):
                 raise LoadError(
-                    f"{label} declares XML entities, which no spreadsheet program writes: it looks like an entity bomb.",
+                    f"{label} declares XML entities, as no spreadsheet program does: it looks like an entity bomb.",
                     "Open it in a spreadsheet program and save it again, or as CSV.",
                 )
         sheets = sum(m.file_size for m in parts if m.filename.startswith(("xl/worksheets/", "xl/sharedStrings")))

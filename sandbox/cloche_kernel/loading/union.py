@@ -70,7 +70,8 @@ def _frame(files: list[File], session: Session) -> Value | None:
     counts = wording.listed([f"{wording.clip(f.label, 60)} {len(t):,}" for f, t in zip(files, tables, strict=True)], 12)
     notes.insert(
         0,
-        f"{len(files):,} files with the same columns were put one after the other; rows: {counts}; `{column}` names the file",
+        f"{len(files):,} files with the same columns were put one after the other; rows: {counts}; "
+        f"`{column}` names the file",
     )
     expression = files[0].expression.split("[")[0]
     return Value(frame, frames.summary(frame), facts, notes, frames.describe(frame, expression))

@@ -25,7 +25,7 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` with everything that is not printable escaped: terminal codes, bidi controls, lone surrogates, newlines."""
+    """`text` with all that is not printable escaped: terminal codes, bidi controls, lone surrogates, newlines."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -119,7 +119,7 @@ def _refuse_overlaps(archive: zipfile.ZipFile, label: str) -> None:
     for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
         if member.header_offset < end:
             raise LoadError(
-                f'{label} is refused: its member "{wording.clip(member.filename, 80)}" overlaps another, as in a ZIP bomb.',
+                f'{label} is refused: its member "{wording.clip(member.filename, 80)}" overlaps another, as in a bomb.',
                 "Pack the files again with an ordinary tool.",
             )
         end = member.header_offset + 30 + member.compress_size

@@ -253,5 +253,5 @@ def test_a_format_named_by_the_caller_wins_and_an_unknown_one_lists_all(
 ) -> None:
     path = write(tmp_path / "x.csv", "a,b\n1,2\n")
     assert load(path, format="text").value == "a,b\n1,2\n"
-    with pytest.raises(loading.LoadError, match="parquet.*sqlite"):
+    with pytest.raises(loading.LoadError, match=r"parquet.*sqlite"):
         load(path, format="cvs")

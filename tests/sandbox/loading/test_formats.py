@@ -230,7 +230,8 @@ def test_markdown_shows_its_headings(load: Load, tmp_path: Path) -> None:
 
 
 def test_html_shows_title_and_tables(load: Load, tmp_path: Path) -> None:
-    page = "<!doctype html><title>Zahlen</title><script>var x</script><p>hello</p><table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
+    table = "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
+    page = f"<!doctype html><title>Zahlen</title><script>var x</script><p>hello</p>{table}"
     (tmp_path / "x.html").write_text(page)
     loaded = load(tmp_path / "x.html", name="page")
     assert loaded.value == page
@@ -257,7 +258,8 @@ def pdf(pages: list[str]) -> bytes:
         kids.append(f"{number} 0 R")
         font = "<< /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
         bodies.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font {font} >> /Contents {number + 1} 0 R >>".encode()
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
+            f"/Resources << /Font {font} >> /Contents {number + 1} 0 R >>".encode()
         )
         bodies.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
     bodies[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(pages)} >>".encode()
