@@ -53,17 +53,16 @@ export async function within<T>(
   ms: number,
   signal?: AbortSignal,
 ): Promise<T | undefined> {
-  const stop = new AbortController();
-  const joined = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  // By hand, because every call comes through here: joining AbortSignals cost it a tenth of its time.
+  const late = Promise.withResolvers<undefined>();
+  const giveUp = () => late.resolve(undefined);
+  const timer = setTimeout(giveUp, ms);
+  signal?.addEventListener("abort", giveUp, { once: true });
+  if (signal?.aborted) giveUp();
   try {
-    return await Promise.race([
-      promise,
-      delay(ms, joined).then(
-        () => undefined,
-        () => undefined,
-      ),
-    ]);
+    return await Promise.race([promise, late.promise]);
   } finally {
-    stop.abort();
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
   }
 }
