@@ -70,6 +70,8 @@ export class KernelChannel {
   private readonly handlers: ChannelHandlers;
   private readonly cells = new Map<string, CellState>();
   private readonly pending = new Map<string, Deferred<Received>>();
+  /** inspections under way, each with how to end it where its kernel dies */
+  private readonly looks = new Set<Deferred<never>>();
   private reason: ClocheError | undefined;
 
   /** Takes the transport. Starts reading at once. */
@@ -93,17 +95,31 @@ export class KernelChannel {
     return this.begin("load", number, Buffer.from(JSON.stringify(request), "utf8"), listener);
   }
 
-  /** Text about the variables. Throws `timeout` where a value's own code does not come back. */
+  /** Why the channel is unusable, once it is. */
+  get closedFor(): ClocheError | undefined {
+    return this.reason;
+  }
+
+  /**
+   * Text about the variables. Throws `timeout` where a value's own code does not come back, `sandbox.lost` where it
+   * ends the kernel.
+   */
   async inspect(request: {
     name?: string;
     offset: number;
     limit: number;
   }): Promise<{ ok: boolean; text: string }> {
-    const { message, payload } = await this.ask(
+    const lost = deferred<never>();
+    this.looks.add(lost);
+    const asked = this.ask(
       (id) => this.send({ type: "inspect", id }, Buffer.from(JSON.stringify(request))),
       INSPECT_DEADLINE_MS,
       "looking at the variables",
     );
+    const { message, payload } = await Promise.race([asked, lost.promise]).finally(() => {
+      this.looks.delete(lost);
+      asked.catch(() => {});
+    });
     const answer: unknown = JSON.parse(payload.toString("utf8"));
     const text = typeof answer === "object" && answer !== null && "text" in answer ? String(answer.text) : "";
     return { ok: message.type === "answer" && message.ok, text };
@@ -111,7 +127,8 @@ export class KernelChannel {
 
   /**
    * Ends every process of the session and brings up a fresh kernel; with `wipe` its files go too. A running cell is
-   * lost for `reason`, once the fresh kernel is there or the deadline has passed.
+   * lost for `reason` once the fresh kernel is there. Where none comes before the deadline, the channel is closed
+   * with what is thrown. One restart at a time.
    */
   async restart({
     wipe,
@@ -124,9 +141,11 @@ export class KernelChannel {
   }): Promise<void> {
     try {
       await this.ask((id) => this.send({ type: "restart", id, wipe }), deadlineMs, "restarting the kernel");
-    } finally {
-      for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason });
+    } catch (error) {
+      this.close(asClocheError(error));
+      throw error;
     }
+    this.lose(reason);
   }
 
   pause(): void {
@@ -146,7 +165,7 @@ export class KernelChannel {
     if (this.reason) return;
     this.reason = reason;
     this.transport.abort();
-    for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason: reason.message });
+    this.lose(reason.message);
     for (const waiting of this.pending.values()) waiting.reject(reason);
     this.pending.clear();
     this.handlers.closed(reason);
@@ -230,7 +249,11 @@ export class KernelChannel {
         return;
       case "exited":
         if (message.id !== undefined) this.finish(message.id, { status: "lost", reason: message.reason });
-        else this.handlers.died(message.reason);
+        else {
+          // A cell that is on its way now finds the fresh kernel.
+          this.loseLooks(message.reason);
+          this.handlers.died(message.reason);
+        }
         return;
       case "ready":
       case "answer":
@@ -316,6 +339,19 @@ export class KernelChannel {
       throw violation("a cell end that is not one", cause);
     }
     this.finish(message.id, { status: message.status, end });
+  }
+
+  /** The kernel is gone, and with it whatever it was asked. */
+  private lose(reason: string): void {
+    for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason });
+    this.loseLooks(reason);
+  }
+
+  private loseLooks(reason: string): void {
+    for (const look of this.looks)
+      look.reject(
+        new ClocheError("sandbox.lost", { message: `the kernel ended while it was looked at: ${reason}` }),
+      );
   }
 
   private finish(id: string, outcome: CellOutcome): void {

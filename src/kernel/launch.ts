@@ -40,9 +40,9 @@ export interface Kernel {
   /** version of Python inside */
   readonly python: string;
   readonly exited: Promise<SandboxExit>;
-  /** Puts the session's handlers in place; until then calls are refused and deaths are forgotten. */
+  /** Puts the session's handlers in place; until then calls are refused, and what happens is told on adoption. */
   adopt(handlers: ChannelHandlers): void;
-  /** Ends the sandbox and removes its directories. Idempotent. */
+  /** Ends the sandbox and removes its directories; what cannot be removed is left to the next sweep. Idempotent. */
   end(reason: ClocheError): Promise<void>;
 }
 
@@ -155,8 +155,8 @@ async function handshake(
       clearInterval(pings);
       channel.close(reason);
       stdio.abort();
-      await sandbox.kill();
-      await directories.remove();
+      await sandbox.kill().catch(() => {});
+      await directories.remove().catch(() => {});
     })();
     return ending;
   };
@@ -171,6 +171,7 @@ async function handshake(
     exited: sandbox.exited,
     adopt: (given) => {
       handlers = given;
+      if (channel.closedFor) given.closed(channel.closedFor);
     },
     end,
   };

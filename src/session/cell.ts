@@ -1,7 +1,7 @@
 // One cell from its start to its end: its output, how it is going, how it can be ended.
 import type { CellListener, CellOutcome, RunningCell } from "../kernel/channel.ts";
 import { type Deferred, deferred } from "../shared/async.ts";
-import { asClocheError, type ClocheError } from "../shared/errors.ts";
+import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { CellKind, CellStatus } from "../snapshots/store.ts";
 import { OutputLog, type PlacedImage } from "./output-log.ts";
 
@@ -29,6 +29,11 @@ export interface CellView {
 
 /** What a cell does: given how to listen, it starts and says how it ends. */
 export type CellWork = (cell: Cell) => Promise<CellOutcome>;
+
+const STOPPED = {
+  message: "it was stopped before its code began, while the session was starting or files were copied",
+  hint: "Nothing in the session was changed.",
+};
 
 export class Cell {
   readonly number: number;
@@ -79,9 +84,14 @@ export class Cell {
     return running.outcome;
   }
 
+  /** It runs in the kernel, and what becomes of it is the kernel's to say. */
+  get attached(): boolean {
+    return this.kernelCell !== undefined;
+  }
+
   /** Asks it to end: an abort for what runs on the host, SIGINT for what runs in the kernel. */
   interrupt(): void {
-    this.stopping.abort();
+    if (!this.stopping.signal.aborted) this.stopping.abort(new ClocheError("cancelled", STOPPED));
     this.kernelCell?.interrupt();
   }
 
@@ -96,13 +106,14 @@ export class Cell {
 
   view(): CellView {
     const { text, images, dropped } = this.log.snapshot();
+    const progress = this.running ? this.log.heldLine : "";
     const outcome = this.finished?.outcome;
     const end = outcome && outcome.status !== "lost" ? outcome.end : {};
     return {
       cell: this.number,
       kind: this.kind,
       status: outcome?.status ?? "running",
-      text,
+      text: progress && text && !text.endsWith("\n") ? `${text}\n${progress}` : text + progress,
       images,
       dropped,
       imagesLeftOut: end.imagesLeftOut ?? 0,

@@ -39,6 +39,7 @@ export class OutputLog {
   private progressLine = "";
 
   write(chunk: Buffer): void {
+    this.progressLine = "";
     this.add(this.decoder.write(chunk));
   }
 
@@ -60,6 +61,11 @@ export class OutputLog {
   image(id: string, mime: string, data: Buffer): void {
     const place = this.placed.get(id);
     if (place && isImage(mime, data)) Object.assign(place, { mime, data });
+  }
+
+  /** The line that is not part of the output yet, because the next update replaces it: a progress bar. */
+  get heldLine(): string {
+    return this.progressLine;
   }
 
   /** The last line a person would see. */

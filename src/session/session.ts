@@ -40,6 +40,12 @@ export const GRACE_MS = 3_000;
 const RESTART_DEADLINE_MS = 5_000;
 const PROGRESS_EVERY_MS = 500;
 const SAVE_EVERY_MS = 5_000;
+/** `milliseconds` a reset waits for a running cell: its end, and the restart before. */
+const RESET_DEADLINE_MS = 20_000;
+/** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
+const MOST_UNKEPT = 20;
+/** Why the kernel ended, where a reset ended it. */
+const RESET = "it was reset";
 
 export class Session {
   readonly id: string;
@@ -51,6 +57,13 @@ export class Session {
   private files: StagingArea | undefined;
   private opening: Promise<Kernel> | undefined;
   private current: Cell | undefined;
+  /** ended cells that are not in the store yet, or could not be put there */
+  private readonly unkept = new Map<number, Cell>();
+  /** restarts of the kernel, one after the other */
+  private restarts: Promise<unknown> = Promise.resolve();
+  private readonly endings = new WeakMap<Cell, Promise<void>>();
+  /** the kernel was given a cell, so that there is something to lose */
+  private used = false;
   private readonly notes: string[] = [];
   private paused = false;
   private closed = false;
@@ -77,6 +90,9 @@ export class Session {
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
       const kernel = await this.ready(cell.stopping.signal);
+      cell.stopping.signal.throwIfAborted();
+      this.limit(cell, options.timeoutMs);
+      this.used = true;
       return cell.attach(kernel.channel.execute(cell.number, code, cell.listener));
     });
   }
@@ -91,6 +107,7 @@ export class Session {
       );
       signal.throwIfAborted();
       for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
+      this.used = true;
       return cell.attach(kernel.channel.load(cell.number, staged.request, cell.listener));
     });
   }
@@ -109,7 +126,7 @@ export class Session {
     const cell = this.current;
     if (cell?.number !== number) return this.remembered(number);
     await this.end(cell);
-    return cell.done;
+    return cell.view();
   }
 
   /** A table of variables, or one in detail. Waits for its turn. */
@@ -126,33 +143,36 @@ export class Session {
 
   /** Clears the session: ends a running cell, then every process, and empties its files and loaded data. */
   async reset(): Promise<{ stopped: number | undefined }> {
+    if (this.closed) throw new ClocheError("wire.closed", { message: "the server is ending" });
     this.touch();
     const running = this.current;
     running?.interrupt();
-    const kernel = this.kernel;
-    this.notes.length = 0;
-    if (kernel) {
-      try {
-        await kernel.channel.restart({
-          wipe: true,
-          reason: "reset ended it",
-          deadlineMs: RESTART_DEADLINE_MS,
-        });
-        this.paused = false;
-        await this.files?.clear();
-      } catch (error) {
-        await this.drop(asClocheError(error));
-      }
+    // Calls that wait find the session empty: none of them gets in between the restart and the end of this.
+    const turn = this.turnstile.enter(RESET_DEADLINE_MS, undefined, true);
+    const emptied = this.kernel;
+    await this.restart({ wipe: true, reason: RESET });
+    const release = await turn;
+    if (!release)
+      throw new ClocheError("cell.busy", {
+        message: `cell ${running?.number} does not let go of a file it copies`,
+        hint: "Call reset again in a moment.",
+      });
+    try {
+      // The kernel may have come up, with the cell in it, while that was being stopped.
+      if (this.kernel !== emptied) await this.restart({ wipe: true, reason: RESET });
+      await this.clearFiles();
+      this.markEmpty();
+      this.used = false;
+      this.notes.length = 0;
+    } finally {
+      release();
     }
-    if (running) await within(running.done, RESTART_DEADLINE_MS);
-    this.options.store.markEmpty(this.id);
-    this.notes.length = 0;
     return { stopped: running?.number };
   }
 
-  /** `milliseconds` since the last call, 0 while a cell runs. */
+  /** `milliseconds` since the last call, 0 while one is served. */
   get idleFor(): number {
-    return this.current ? 0 : Date.now() - this.lastUsed;
+    return this.turnstile.busy ? 0 : Date.now() - this.lastUsed;
   }
 
   get state(): "running" | "idle" | "paused" | "not started" {
@@ -163,7 +183,7 @@ export class Session {
 
   /** Stops its processes from using the processor; the next call lets them go on. */
   pause(): void {
-    if (!this.kernel || this.current || this.paused) return;
+    if (!this.kernel || this.turnstile.busy || this.paused) return;
     this.kernel.channel.pause();
     this.paused = true;
     this.log.info("session.paused");
@@ -197,17 +217,13 @@ export class Session {
       return outcome.status === "lost" ? { ...outcome, reason: this.describeLoss(outcome.reason) } : outcome;
     };
     void cell.run(told).then(() => this.settle(cell, release));
-    const timer =
-      options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => this.expire(cell, options.timeoutMs!), options.timeoutMs);
-    void cell.done.then(() => clearTimeout(timer));
     return this.watch(cell, options.waitMs - (performance.now() - started), options);
   }
 
   /** Makes room for the next cell at once, and keeps what this one wrote after its answer is out. */
   private settle(cell: Cell, release: Release): void {
     this.current = undefined;
+    this.unkept.set(cell.number, cell);
     this.touch();
     release();
     setImmediate(() => {
@@ -221,8 +237,11 @@ export class Session {
           dropped: view.dropped,
           images: view.images,
         });
+        this.unkept.delete(cell.number);
       } catch (error) {
         this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(error).sentence}`);
+        const [oldest] = this.unkept.keys();
+        if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
       }
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
@@ -241,13 +260,20 @@ export class Session {
     let saved = 0;
     const save = setInterval(() => {
       const { text, dropped } = cell.log.snapshot();
-      if (text.length !== saved) this.options.store.saveOutput(this.id, cell.number, text, dropped);
+      if (text.length === saved || !cell.running) return;
       saved = text.length;
+      try {
+        this.options.store.saveOutput(this.id, cell.number, text, dropped);
+      } catch (error) {
+        // Its end is kept by itself, and told of where that fails too.
+        this.log.warn("output.unsaved", { cell: cell.number, code: asClocheError(error).code });
+      }
     }, SAVE_EVERY_MS);
     const withdraw = () => {
       // A client that gave up waiting can still follow the cell; one that cancels wants it to end.
       if (!/tim(ed?|e-?) ?out/i.test(String(signal?.reason))) void this.end(cell);
     };
+    if (signal?.aborted) withdraw();
     signal?.addEventListener("abort", withdraw, { once: true });
     try {
       const view = cell.running ? await within(cell.done, Math.max(0, waitMs), signal) : await cell.done;
@@ -261,24 +287,63 @@ export class Session {
     }
   }
 
-  private expire(cell: Cell, timeoutMs: number): void {
-    this.note(`Cell ${cell.number} was ended after its timeout of ${timeoutMs / 1000} s.`);
-    void this.end(cell);
+  /** Ends the cell `timeoutMs` after its code began. */
+  private limit(cell: Cell, timeoutMs: number | undefined): void {
+    if (timeoutMs === undefined) return;
+    const timer = setTimeout(() => {
+      this.note(`Cell ${cell.number} was interrupted after its timeout of ${timeoutMs / 1000} s.`);
+      void this.end(cell);
+    }, timeoutMs);
+    void cell.done.then(() => clearTimeout(timer));
   }
 
-  /** Interrupt, grace, kill: resolves once the cell has ended. */
-  private async end(cell: Cell): Promise<void> {
-    if (!cell.running) return;
+  /** Interrupt, grace, kill: resolves once the cell has ended, or nothing more can be done. Once for each cell. */
+  private end(cell: Cell): Promise<void> {
+    let ending = this.endings.get(cell);
+    if (!ending) {
+      ending = this.endInSteps(cell);
+      this.endings.set(cell, ending);
+    }
+    return ending;
+  }
+
+  private async endInSteps(cell: Cell): Promise<void> {
     cell.interrupt();
-    if (await within(cell.done, GRACE_MS)) return;
+    // What runs on the host heeds its signal; ending the kernel would cost the variables and help nobody.
+    if ((await within(cell.done, GRACE_MS)) || !cell.attached) return;
     this.log.warn("cell.killed", { cell: cell.number });
-    const reason = `it ignored the interrupt for ${GRACE_MS / 1000} s`;
+    await this.restart({
+      wipe: false,
+      reason: `it ignored the interrupt for ${GRACE_MS / 1000} s`,
+      unless: () => !cell.running,
+    });
+    await within(cell.done, RESTART_DEADLINE_MS);
+  }
+
+  /** A fresh kernel in place of the one there is; where that fails, none. One restart at a time, or they would cross. */
+  private restart(how: { wipe: boolean; reason: string; unless?: () => boolean }): Promise<void> {
+    const { wipe, reason, unless } = how;
+    const restarted = this.restarts.then(async () => {
+      const kernel = this.kernel;
+      if (!kernel || unless?.()) return;
+      try {
+        await kernel.channel.restart({ wipe, reason, deadlineMs: RESTART_DEADLINE_MS });
+        this.paused = false;
+      } catch (error) {
+        await this.drop(asClocheError(error));
+      }
+    });
+    this.restarts = restarted;
+    return restarted;
+  }
+
+  private async clearFiles(): Promise<void> {
+    if (!this.kernel) return;
     try {
-      await this.kernel?.channel.restart({ wipe: false, reason, deadlineMs: RESTART_DEADLINE_MS });
+      await this.files?.clear();
     } catch (error) {
       await this.drop(asClocheError(error));
     }
-    await within(cell.done, RESTART_DEADLINE_MS);
   }
 
   private async enter(options: WaitOptions, what: string): Promise<Release> {
@@ -315,7 +380,9 @@ export class Session {
     this.files = this.options.openFiles(kernel.directories.staging);
     kernel.adopt({
       call: (call) => this.options.door(call),
-      died: (reason) => this.note(this.describeLoss(reason)),
+      died: (reason) => {
+        if (this.used) this.note(this.describeLoss(reason));
+      },
       closed: (reason) => {
         if (this.kernel !== kernel) return;
         this.log.warn("kernel.closed", {
@@ -325,7 +392,8 @@ export class Session {
         this.kernel = undefined;
         this.paused = false;
         void kernel.end(reason);
-        if (!this.closed && !this.current) this.note(this.describeLoss(reason.message));
+        if (!this.closed && this.used && !this.current?.attached)
+          this.note(this.describeLoss(reason.message));
       },
     });
     if (this.closed) {
@@ -337,11 +405,22 @@ export class Session {
 
   /** What the loss of the kernel means for the session, which starts over with it. */
   private describeLoss(reason: string): string {
-    this.options.store.markEmpty(this.id);
+    if (reason === RESET) return "A reset ended it, and emptied the session.";
+    this.markEmpty();
+    this.used = false;
     const kept = this.kernel
       ? "The session's variables are gone; files in /workspace and loaded data in /data are still there."
       : "The session's variables, files and loaded data are gone.";
     return `The session's kernel ended: ${reason}. ${kept} A fresh one serves the next cell.`;
+  }
+
+  private markEmpty(): void {
+    try {
+      this.options.store.markEmpty(this.id);
+    } catch (error) {
+      // Then the next server says that variables are gone, which is as true.
+      this.log.warn("session.unmarked", { code: asClocheError(error).code });
+    }
   }
 
   private async drop(reason: ClocheError): Promise<void> {
@@ -352,6 +431,8 @@ export class Session {
   }
 
   private remembered(number: number): CellView {
+    const unkept = this.unkept.get(number);
+    if (unkept) return unkept.view();
     const record = this.options.store.cell(this.id, number);
     if (!record) {
       const last = this.options.store.lastCell(this.id);

@@ -21,17 +21,22 @@ export class Standby implements AsyncDisposable {
 
   /** The warm kernel where there is one, the one being warmed up where that is under way, else a new one. */
   async take(signal?: AbortSignal): Promise<Kernel> {
-    const warm = this.warm;
+    signal?.throwIfAborted();
+    const { warm } = this;
     this.warm = this.ready = undefined;
     clearTimeout(this.timer);
-    let kernel: Kernel | undefined;
     try {
-      kernel = await warm;
-      kernel ??= await this.launch(signal);
+      const kernel = warm && (await unlessAborted(warm, signal));
+      if (kernel && !kernel.channel.closedFor) return kernel;
+      void kernel?.end(new ClocheError("sandbox.lost", { message: "the standby ended" }));
+      return await this.launch(signal);
+    } catch (error) {
+      // Whoever wanted it has gone: it stays for the next.
+      if (signal?.aborted && warm && !this.warm) this.keep(warm);
+      throw error;
     } finally {
       if (!this.closing) this.timer = setTimeout(() => this.refill(), REFILL_AFTER_MS).unref();
     }
-    return kernel;
   }
 
   /** A warm kernel is there and waits. */
@@ -47,7 +52,6 @@ export class Standby implements AsyncDisposable {
     if (this.closing || this.warm) return;
     const warm = this.launch(this.ending.signal).then(
       (kernel) => {
-        if (this.warm === warm) this.ready = kernel;
         void kernel.exited.then(() => this.forget(warm, kernel));
         return kernel;
       },
@@ -57,11 +61,19 @@ export class Standby implements AsyncDisposable {
           this.log.warn("standby.failed", {
             message: error instanceof Error ? error.message : String(error),
           });
-        if (this.warm === warm) this.warm = undefined;
         return undefined;
       },
     );
+    this.keep(warm);
+  }
+
+  private keep(warm: Promise<Kernel | undefined>): void {
     this.warm = warm;
+    void warm.then((kernel) => {
+      if (this.warm !== warm) return;
+      this.ready = kernel;
+      if (!kernel) this.warm = undefined;
+    });
   }
 
   private forget(warm: Promise<Kernel | undefined>, kernel: Kernel): void {
@@ -77,4 +89,14 @@ export class Standby implements AsyncDisposable {
     this.warm = this.ready = undefined;
     await kernel?.end(new ClocheError("wire.closed", { message: "the server is ending" }));
   }
+}
+
+/** The promise's value; rejects with the signal's reason when that fires first. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const withdraw = () => reject(signal.reason);
+    signal.addEventListener("abort", withdraw, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", withdraw));
+  });
 }

@@ -12,9 +12,9 @@ export class Turnstile {
 
   /**
    * Waits for the turn, at most `ms` milliseconds; resolves with its release, or with undefined when the time is up.
-   * Rejects with the signal's reason when that fires first. `release` is idempotent.
+   * Rejects with the signal's reason when that fires first. `release` is idempotent. `ahead` passes all who wait.
    */
-  enter(ms: number, signal?: AbortSignal): Promise<Release | undefined> {
+  enter(ms: number, signal?: AbortSignal, ahead = false): Promise<Release | undefined> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (!this.occupied) {
       this.occupied = true;
@@ -42,8 +42,14 @@ export class Turnstile {
         reject(signal?.reason);
       };
       signal?.addEventListener("abort", cancel, { once: true });
-      this.waiters.push(waiter);
+      if (ahead) this.waiters.unshift(waiter);
+      else this.waiters.push(waiter);
     });
+  }
+
+  /** Somebody is inside. */
+  get busy(): boolean {
+    return this.occupied;
   }
 
   private release(): Release {

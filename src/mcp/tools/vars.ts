@@ -6,7 +6,7 @@ import { DEFAULT_CHARS } from "../render.ts";
 import { defineTool } from "../tool.ts";
 import { SESSION_NAME, sessionArgument } from "./session-argument.ts";
 
-const WAIT_MS = 40_000;
+const WAIT_MS = 25_000;
 
 export const vars = defineTool({
   name: "vars",
