@@ -5,6 +5,8 @@ import { type SpawnOptions, spawn } from "node:child_process";
 const LINE = 80;
 /** How much of a failed command's output is kept, in `characters`. */
 const TAIL = 4000;
+/** pip draws its progress; here a line is enough. */
+const BAR = /[━╸╺]+/g;
 const EVERY_MS = 10_000;
 
 export type Say = (line: string) => void;
@@ -17,10 +19,10 @@ export async function step<T>(label: string, work: (note: Say) => Promise<T>): P
   const seconds = () => Math.round((performance.now() - started) / 1000);
   let latest = "";
   say(`${label} …`);
-  const ticker = setInterval(() => say(`  … ${seconds()} s  ${latest.slice(0, LINE)}`.trimEnd()), EVERY_MS);
+  const ticker = setInterval(() => say(`  … ${seconds()} s  ${latest}`.trimEnd()), EVERY_MS);
   try {
     const result = await work((line) => {
-      latest = line;
+      latest = line.replace(BAR, "").trim().slice(0, LINE);
     });
     say(`  done in ${seconds()} s`);
     return result;

@@ -1,4 +1,4 @@
-// Registration with the real Claude Code, where it is on this machine: for the user, once, and gone again.
+// Registration with the real Claude Code: for the user, once, and gone again.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,10 +10,11 @@ import {
   unregisterFromClaudeCode,
 } from "../../claude-integration/claude-code.ts";
 import { readSurroundings } from "../../src/config/surroundings.ts";
-import { findCommand } from "../../src/shared/find-command.ts";
+import { claudeDirectory, missingClaude } from "../e2e/claude-code/binary.ts";
+import { needing } from "../e2e/rows.ts";
 
-const claude = findCommand("claude", `${process.cwd()}/node_modules/.bin:${process.env.PATH}`);
-const skip = claude === undefined ? "Claude Code is not installed here" : false;
+const claude = join(claudeDirectory, "claude");
+const missing = await missingClaude();
 let home: string;
 
 beforeEach(() => {
@@ -24,23 +25,23 @@ afterEach(() => rmSync(home, { recursive: true, force: true }));
 const surroundings = () =>
   readSurroundings({ PATH: process.env.PATH, HOME: home, CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" });
 const servers = () => JSON.parse(readFileSync(join(home, ".claude.json"), "utf8")).mcpServers ?? {};
-const register = (launcher: string) => registerWithClaudeCode(claude ?? "", launcher, surroundings());
+const register = (launcher: string) => registerWithClaudeCode(claude, launcher, surroundings());
 
-test("Claude Code is registered with once, and again when the launcher moved", ({ skip: leave }) => {
-  if (skip) leave(skip);
-  expect(register("/opt/a/cloche")).toBe("added");
-  expect(servers().cloche).toMatchObject({ command: "/opt/a/cloche", args: ["serve"] });
-  expect(register("/opt/a/cloche")).toBe("unchanged");
-  expect(register("/opt/b/cloche")).toBe("renewed");
-  expect(servers().cloche).toMatchObject({ command: "/opt/b/cloche", args: ["serve"] });
-});
+needing("claude", "Claude Code", missing, () => {
+  test("Claude Code is registered with once, and again when the launcher moved", () => {
+    expect(register("/opt/a/cloche")).toBe("added");
+    expect(servers().cloche).toMatchObject({ command: "/opt/a/cloche", args: ["serve"] });
+    expect(register("/opt/a/cloche")).toBe("unchanged");
+    expect(register("/opt/b/cloche")).toBe("renewed");
+    expect(servers().cloche).toMatchObject({ command: "/opt/b/cloche", args: ["serve"] });
+  });
 
-test("the registration is removed, but not one of another launcher", ({ skip: leave }) => {
-  if (skip) leave(skip);
-  register("/opt/a/cloche");
-  expect(unregisterFromClaudeCode(claude, "/opt/b/cloche", surroundings())).toBe(false);
-  expect(unregisterFromClaudeCode(claude, "/opt/a/cloche", surroundings())).toBe(true);
-  expect(servers()).toEqual({});
+  test("the registration is removed, but not one of another launcher", () => {
+    register("/opt/a/cloche");
+    expect(unregisterFromClaudeCode(claude, "/opt/b/cloche", surroundings())).toBe(false);
+    expect(unregisterFromClaudeCode(claude, "/opt/a/cloche", surroundings())).toBe(true);
+    expect(servers()).toEqual({});
+  });
 });
 
 test("Claude Code is found where its own installer puts it, when the path does not name it", () => {

@@ -1,6 +1,6 @@
 // The real Claude Code, in the version these tests were made with: fetched from npm once, kept below the clone.
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { CLONE } from "../place.ts";
@@ -23,18 +23,28 @@ export async function missingClaude(): Promise<string | undefined> {
   }
 }
 
+/** Fetches beside the place and moves it there whole: test files that run at once may all find it missing. */
 async function fetch(): Promise<void> {
-  mkdirSync(directory, { recursive: true });
-  const options = ["--prefix", directory, "--no-save", "--no-audit", "--no-fund"];
-  await run("npm", ["install", ...options, `@anthropic-ai/claude-code@${VERSION}`], { timeout: 300_000 });
-  // Its install script puts the native program in place; npm may be set up to run none.
-  const own = join(directory, "node_modules/@anthropic-ai/claude-code");
-  if ((await version()) !== VERSION)
-    await run(process.execPath, ["install.cjs"], { cwd: own, timeout: 60_000 });
+  const draft = `${directory}.${process.pid}`;
+  mkdirSync(draft, { recursive: true });
+  try {
+    const options = ["--prefix", draft, "--no-save", "--no-audit", "--no-fund"];
+    await run("npm", ["install", ...options, `@anthropic-ai/claude-code@${VERSION}`], { timeout: 300_000 });
+    // Its install script puts the native program in place; npm may be set up to run none.
+    const own = join(draft, "node_modules/@anthropic-ai/claude-code");
+    if ((await version(draft)) !== VERSION)
+      await run(process.execPath, ["install.cjs"], { cwd: own, timeout: 60_000 });
+    if ((await version()) !== VERSION) {
+      rmSync(directory, { recursive: true, force: true });
+      renameSync(draft, directory);
+    }
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
+  }
 }
 
-async function version(): Promise<string | undefined> {
-  const command = join(claudeDirectory, "claude");
+async function version(place = directory): Promise<string | undefined> {
+  const command = join(place, "node_modules/.bin/claude");
   if (!existsSync(command)) return undefined;
   const answer = await run(command, ["--version"], { timeout: 60_000 }).catch(() => undefined);
   return answer?.stdout.trim().split(" ")[0];
