@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from cloche_kernel.loading import several, wording
+from cloche_kernel.loading import engine, several, wording
 from cloche_kernel.loading.contract import (
     Allowance,
     Loaded,
@@ -29,6 +29,15 @@ def load(request: LoadRequest, memory: Memory) -> Loaded:
         session = Session(memory, scratch, allowance, format=request.get("format"))
         value = several.load(request, session)
         return Loaded(value.value, _profile(request, value))
+    except (LoadError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if engine.was_interrupted(error):
+            raise KeyboardInterrupt from None
+        what = wording.clip(" ".join(str(error).split()) or type(error).__name__, 200)
+        raise LoadError(
+            f"The files could not be loaded: {what}.", "Load them one by one to see which it is."
+        ) from error
     finally:
         scratch.close()
 

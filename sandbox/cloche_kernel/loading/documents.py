@@ -94,8 +94,8 @@ def _relation(file: File, found: encoding.Encoding, session: Session) -> Value:
         # a delimiter that text does not hold makes each line one field; no quotes, no types, no nulls
         query = (
             f"SELECT * FROM read_csv({engine.literal(path)}, columns={{'line': 'VARCHAR'}}, auto_detect=false, "
-            f"header=false, delim=chr(31), quote='', escape='', nullstr='\\u0000', null_padding=true, strict_mode=false, "
-            f"max_line_size={2_000_000 if attempt == 0 else 33_554_432})"
+            "header=false, delim=chr(31), quote='', escape='', nullstr='\\u0000', null_padding=true, "
+            f"strict_mode=false, max_line_size={2_000_000 if attempt == 0 else 33_554_432})"
         )
         try:
             relation = connection.sql(query)

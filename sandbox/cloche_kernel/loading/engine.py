@@ -69,6 +69,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def was_interrupted(error: Exception) -> bool:
+    """Whether DuckDB gave up a query because of SIGINT; it raises no KeyboardInterrupt for that."""
+    return isinstance(error, RuntimeError) and "Query interrupted" in str(error)
+
+
 def first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloche_kernel.loading import compressed, detect, wording
+from cloche_kernel.loading import compressed, detect, engine, wording
 from cloche_kernel.loading.contract import File, LoadError, Session, Value
 from cloche_kernel.loading.detect import Detected
 
@@ -32,7 +32,7 @@ def read(file: File, session: Session) -> Value:
         raise
     except MemoryError as error:
         raise LoadError(
-            f"{wording.clean(file.label)} does not fit into the {wording.size(session.memory.available())} of free memory.",
+            f"{wording.clean(file.label)} does not fit into {wording.size(session.memory.available())} of free memory.",
             "Free some with `del`, raise `memory` in ~/.config/cloche/config.json or CLOCHE_MEMORY, or load a part.",
         ) from error
     except RecursionError as error:
@@ -41,6 +41,8 @@ def read(file: File, session: Session) -> Value:
             'Load it with format: "text" and take it apart in a cell.',
         ) from error
     except Exception as error:
+        if engine.was_interrupted(error):
+            raise KeyboardInterrupt from None
         raise _unreadable(file, found, error) from error
     how = f"{found.format} ({found.how})"
     value.facts = [" in ".join([how, *reversed(layers)]), *value.facts]

@@ -250,6 +250,36 @@ def session(limit: int, path: Path, scratch: Path, cells: list[str]) -> dict[str
     return answer
 
 
+def test_an_interrupt_ends_a_long_load_at_once_and_leaves_no_file(tmp_path: Path, scratch_directory: Path) -> None:
+    write(tmp_path / "seed.csv", 40_000)
+    head, _, rows = (tmp_path / "seed.csv").read_bytes().partition(b"\n")
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(gzip.compress(head + b"\n" + rows * 100, 1))
+    program = f"""
+import os, signal, sys, threading, time
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[3] / "sandbox")!r}]
+import duckdb
+from cloche_kernel import loading
+from cloche_kernel.loading import lazy, scratch
+from conftest import FreeMemory
+scratch.SCRATCH = {str(scratch_directory)!r}
+prove = lazy.proof.prove
+def interrupted(*arguments):
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    interrupted.at = time.monotonic()
+    return prove(*arguments)
+lazy.proof.prove = interrupted
+source = {{"path": {str(path)!r}, "label": "x.csv.gz", "size": {path.stat().st_size}}}
+try:
+    loading.load({{"name": "x", "directory": False, "sources": [source]}}, FreeMemory(100_000_000))
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - interrupted.at < 2, duckdb.sql("SELECT 1").fetchall())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "interrupted True [(1,)]", done.stderr[-2_000:]
+    assert list(scratch_directory.glob("load-*")) == []
+
+
 def test_a_csv_larger_than_a_real_limit_is_loaded_and_questioned_within_it(
     tmp_path: Path, scratch_directory: Path
 ) -> None:
