@@ -145,7 +145,8 @@ export class KernelChannel {
       this.close(asClocheError(error));
       throw error;
     }
-    this.lose(reason);
+    this.loseCells(reason);
+    this.loseLooks(reason);
   }
 
   pause(): void {
@@ -165,7 +166,7 @@ export class KernelChannel {
     if (this.reason) return;
     this.reason = reason;
     this.transport.abort();
-    this.lose(reason.message);
+    this.loseCells(reason.message);
     for (const waiting of this.pending.values()) waiting.reject(reason);
     this.pending.clear();
     this.handlers.closed(reason);
@@ -341,10 +342,8 @@ export class KernelChannel {
     this.finish(message.id, { status: message.status, end });
   }
 
-  /** The kernel is gone, and with it whatever it was asked. */
-  private lose(reason: string): void {
+  private loseCells(reason: string): void {
     for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason });
-    this.loseLooks(reason);
   }
 
   private loseLooks(reason: string): void {

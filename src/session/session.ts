@@ -1,24 +1,17 @@
-// One session: its kernel, its queue, its cells. It decides what runs when, and what is said when something dies.
-import type { CallReply, IncomingCall } from "../kernel/channel.ts";
-import type { Kernel } from "../kernel/launch.ts";
+// One session: its queue, its cells, what the next answer has to say. It decides what runs when, and how it is ended.
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
-import type { StageProgress, StagingArea } from "../staging/stage.ts";
+import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
+import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS } from "./kernel-slot.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
-export interface SessionOptions {
+export interface SessionOptions extends KernelSource {
   record: SessionRecord;
   store: Store;
-  /** a kernel of its own: the warm standby, or a new one */
-  openKernel(signal?: AbortSignal): Promise<Kernel>;
-  /** the area that files are loaded into, for a kernel whose staging directory this is */
-  openFiles(directory: string): StagingArea;
-  /** answers the session's host calls */
-  door(call: IncomingCall): Promise<CallReply>;
   log: Logger;
 }
 
@@ -37,15 +30,12 @@ export interface RunOptions extends WaitOptions {
 
 /** `milliseconds` between an interrupt and the end of a kernel that ignores it. */
 export const GRACE_MS = 3_000;
-const RESTART_DEADLINE_MS = 5_000;
 const PROGRESS_EVERY_MS = 500;
 const SAVE_EVERY_MS = 5_000;
 /** `milliseconds` a reset waits for a running cell: its end, and the restart before. */
 const RESET_DEADLINE_MS = 20_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
-/** Why the kernel ended, where a reset ended it. */
-const RESET = "it was reset";
 
 export class Session {
   readonly id: string;
@@ -53,19 +43,12 @@ export class Session {
   private readonly options: SessionOptions;
   private readonly turnstile = new Turnstile();
   private readonly log: Logger;
-  private kernel: Kernel | undefined;
-  private files: StagingArea | undefined;
-  private opening: Promise<Kernel> | undefined;
+  private readonly slot: KernelSlot;
   private current: Cell | undefined;
   /** ended cells that are not in the store yet, or could not be put there */
   private readonly unkept = new Map<number, Cell>();
-  /** restarts of the kernel, one after the other */
-  private restarts: Promise<unknown> = Promise.resolve();
   private readonly endings = new WeakMap<Cell, Promise<void>>();
-  /** the kernel was given a cell, so that there is something to lose */
-  private used = false;
   private readonly notes: string[] = [];
-  private paused = false;
   private closed = false;
   private lastUsed = Date.now();
 
@@ -74,6 +57,13 @@ export class Session {
     this.id = options.record.id;
     this.name = options.record.name;
     this.log = options.log.child({ session: this.name });
+    this.slot = new KernelSlot({
+      ...options,
+      log: this.log,
+      busy: () => this.current?.attached === true,
+      lost: (sentence) => this.note(sentence),
+      emptied: () => this.markEmpty(),
+    });
   }
 
   /** Adds a sentence to the next answer. */
@@ -89,11 +79,10 @@ export class Session {
   /** Runs one cell and waits for it, or for as long as the caller waits. */
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
-      const kernel = await this.ready(cell.stopping.signal);
+      const kernel = await this.slot.ready(cell.stopping.signal);
       cell.stopping.signal.throwIfAborted();
       this.limit(cell, options.timeoutMs);
-      this.used = true;
-      return cell.attach(kernel.channel.execute(cell.number, code, cell.listener));
+      return cell.attach(kernel.execute(cell.number, code, cell.listener));
     });
   }
 
@@ -101,14 +90,13 @@ export class Session {
   async load(request: StageRequest, options: RunOptions): Promise<CellView> {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
-      const kernel = await this.ready(signal);
-      const staged = await this.files!.stage(request, signal, (progress) =>
+      const kernel = await this.slot.ready(signal);
+      const staged = await kernel.files.stage(request, signal, (progress) =>
         cell.log.progress(copied(progress)),
       );
       signal.throwIfAborted();
       for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
-      this.used = true;
-      return cell.attach(kernel.channel.load(cell.number, staged.request, cell.listener));
+      return cell.attach(kernel.load(cell.number, staged.request, cell.listener));
     });
   }
 
@@ -133,9 +121,8 @@ export class Session {
   async inspect(request: { name?: string; offset: number; limit: number }, options: WaitOptions) {
     const release = await this.enter(options, "This look at the variables");
     try {
-      if (!this.kernel) return { ok: request.name === undefined, text: "No variables yet." };
-      const kernel = await this.ready();
-      return await kernel.channel.inspect(request);
+      if (!this.slot.open) return { ok: request.name === undefined, text: "No variables yet." };
+      return await (await this.slot.ready()).inspect(request);
     } finally {
       release();
     }
@@ -149,8 +136,8 @@ export class Session {
     running?.interrupt();
     // Calls that wait find the session empty: none of them gets in between the restart and the end of this.
     const turn = this.turnstile.enter(RESET_DEADLINE_MS, undefined, true);
-    const emptied = this.kernel;
-    await this.restart({ wipe: true, reason: RESET });
+    const emptied = this.slot.open;
+    await this.slot.restart({ wipe: true, reason: RESET });
     const release = await turn;
     if (!release)
       throw new ClocheError("cell.busy", {
@@ -159,10 +146,9 @@ export class Session {
       });
     try {
       // The kernel may have come up, with the cell in it, while that was being stopped.
-      if (this.kernel !== emptied) await this.restart({ wipe: true, reason: RESET });
-      await this.clearFiles();
+      if (this.slot.open !== emptied) await this.slot.restart({ wipe: true, reason: RESET });
+      await this.slot.clearFiles();
       this.markEmpty();
-      this.used = false;
       this.notes.length = 0;
     } finally {
       release();
@@ -177,23 +163,18 @@ export class Session {
 
   get state(): "running" | "idle" | "paused" | "not started" {
     if (this.current) return "running";
-    if (!this.kernel) return "not started";
-    return this.paused ? "paused" : "idle";
+    return this.slot.state;
   }
 
   /** Stops its processes from using the processor; the next call lets them go on. */
   pause(): void {
-    if (!this.kernel || this.turnstile.busy || this.paused) return;
-    this.kernel.channel.pause();
-    this.paused = true;
-    this.log.info("session.paused");
+    if (!this.turnstile.busy) this.slot.pause();
   }
 
   /** Ends the kernel and gives the session up; its record stays. Idempotent. */
   async close(): Promise<void> {
     this.closed = true;
-    await this.opening?.catch(() => {});
-    await this.drop(new ClocheError("wire.closed", { message: "the server is ending" }));
+    await this.slot.close();
   }
 
   private async runCell(
@@ -214,7 +195,9 @@ export class Session {
     this.current = cell;
     const told: CellWork = async (running) => {
       const outcome = await work(running);
-      return outcome.status === "lost" ? { ...outcome, reason: this.describeLoss(outcome.reason) } : outcome;
+      return outcome.status === "lost"
+        ? { ...outcome, reason: this.slot.describeLoss(outcome.reason) }
+        : outcome;
     };
     void cell.run(told).then(() => this.settle(cell, release));
     return this.watch(cell, options.waitMs - (performance.now() - started), options);
@@ -312,38 +295,12 @@ export class Session {
     // What runs on the host heeds its signal; ending the kernel would cost the variables and help nobody.
     if ((await within(cell.done, GRACE_MS)) || !cell.attached) return;
     this.log.warn("cell.killed", { cell: cell.number });
-    await this.restart({
+    await this.slot.restart({
       wipe: false,
       reason: `it ignored the interrupt for ${GRACE_MS / 1000} s`,
       unless: () => !cell.running,
     });
     await within(cell.done, RESTART_DEADLINE_MS);
-  }
-
-  /** A fresh kernel in place of the one there is; where that fails, none. One restart at a time, or they would cross. */
-  private restart(how: { wipe: boolean; reason: string; unless?: () => boolean }): Promise<void> {
-    const { wipe, reason, unless } = how;
-    const restarted = this.restarts.then(async () => {
-      const kernel = this.kernel;
-      if (!kernel || unless?.()) return;
-      try {
-        await kernel.channel.restart({ wipe, reason, deadlineMs: RESTART_DEADLINE_MS });
-        this.paused = false;
-      } catch (error) {
-        await this.drop(asClocheError(error));
-      }
-    });
-    this.restarts = restarted;
-    return restarted;
-  }
-
-  private async clearFiles(): Promise<void> {
-    if (!this.kernel) return;
-    try {
-      await this.files?.clear();
-    } catch (error) {
-      await this.drop(asClocheError(error));
-    }
   }
 
   private async enter(options: WaitOptions, what: string): Promise<Release> {
@@ -362,58 +319,6 @@ export class Session {
     });
   }
 
-  /** The kernel, opened or woken where necessary. */
-  private async ready(signal?: AbortSignal): Promise<Kernel> {
-    this.kernel ??= await this.open(signal);
-    if (this.paused) {
-      this.kernel.channel.resume();
-      this.paused = false;
-    }
-    return this.kernel;
-  }
-
-  private async open(signal?: AbortSignal): Promise<Kernel> {
-    this.opening ??= this.options.openKernel(signal).finally(() => {
-      this.opening = undefined;
-    });
-    const kernel = await this.opening;
-    this.files = this.options.openFiles(kernel.directories.staging);
-    kernel.adopt({
-      call: (call) => this.options.door(call),
-      died: (reason) => {
-        if (this.used) this.note(this.describeLoss(reason));
-      },
-      closed: (reason) => {
-        if (this.kernel !== kernel) return;
-        this.log.warn("kernel.closed", {
-          reason: reason.message,
-          said: kernel.sandbox.diagnostics().slice(-2_000),
-        });
-        this.kernel = undefined;
-        this.paused = false;
-        void kernel.end(reason);
-        if (!this.closed && this.used && !this.current?.attached)
-          this.note(this.describeLoss(reason.message));
-      },
-    });
-    if (this.closed) {
-      await kernel.end(new ClocheError("wire.closed", { message: "the server is ending" }));
-      throw new ClocheError("wire.closed", { message: "the server is ending" });
-    }
-    return kernel;
-  }
-
-  /** What the loss of the kernel means for the session, which starts over with it. */
-  private describeLoss(reason: string): string {
-    if (reason === RESET) return "A reset ended it, and emptied the session.";
-    this.markEmpty();
-    this.used = false;
-    const kept = this.kernel
-      ? "The session's variables are gone; files in /workspace and loaded data in /data are still there."
-      : "The session's variables, files and loaded data are gone.";
-    return `The session's kernel ended: ${reason}. ${kept} A fresh one serves the next cell.`;
-  }
-
   private markEmpty(): void {
     try {
       this.options.store.markEmpty(this.id);
@@ -421,13 +326,6 @@ export class Session {
       // Then the next server says that variables are gone, which is as true.
       this.log.warn("session.unmarked", { code: asClocheError(error).code });
     }
-  }
-
-  private async drop(reason: ClocheError): Promise<void> {
-    const kernel = this.kernel;
-    this.kernel = undefined;
-    this.paused = false;
-    await kernel?.end(reason);
   }
 
   private remembered(number: number): CellView {
