@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from cloche_kernel.frames import FrameError, FrameReader, encode
 from cloche_kernel.messages import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
+
 from cloche_kernel.output import HEAD_BYTES, TAIL_BYTES, LineCollapser, OutputGate
 
 
@@ -33,7 +35,7 @@ def test_only_what_a_terminal_would_still_show_is_kept_however_it_is_split(writt
             choose = random.Random(seed)
             cuts = sorted(choose.randint(0, len(written)) for _ in range(4))
             edges = [0, *cuts, len(written)]
-            chunks = [written[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+            chunks = [written[a:b] for a, b in pairwise(edges)]
             assert collapse(*chunks) == shown, f"seed {seed}"
 
 

@@ -1,4 +1,4 @@
-"""What a failed cell shows: the user's frames, the library frame that raised, a hint; never an escape, never a crash."""
+"""What a failed cell shows: the user's frames, the library frame that raised, a hint; never an escape or a crash."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from cloche_kernel import tracebacks
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from cloche_kernel.variables import Variables
 
 
@@ -76,7 +77,8 @@ def test_a_deleted_name_is_gone(session: Session) -> None:
 def test_pages_cover_everything_once(session: Session) -> None:
     session.names.update({f"v{n:03}": n for n in range(250)})
     pages = [session.variables.table(offset) for offset in (0, 100, 200)]
-    shown = [line.split(":")[0] for page in pages for line in page.splitlines() if line.startswith("v") and "vars" not in line]
+    lines = [line for page in pages for line in page.splitlines()]
+    shown = [line.split(":")[0] for line in lines if line.startswith("v") and "vars" not in line]
     assert shown == [f"v{n:03}" for n in range(250)]
     assert "150 more: vars {offset: 100}" in pages[0]
 
