@@ -9,7 +9,7 @@ import { pathsFor } from "../../../src/config/paths.ts";
 import { readSurroundings } from "../../../src/config/surroundings.ts";
 import type { SandboxKind } from "../../../src/sandboxes/sandbox.ts";
 import { pngSize } from "../answer.ts";
-import { processesOf } from "../left-behind.ts";
+import { expectNothingRunning, processesOf } from "../left-behind.ts";
 import { CLONE, Place } from "../place.ts";
 import { claudeDirectory } from "./binary.ts";
 import { MessagesApi, type Script, type ToolResult, type ToolUse } from "./messages-api.ts";
@@ -50,6 +50,9 @@ export async function playScenario(kind: SandboxKind, { file, memory, memoryByte
   await using api = new MessagesApi(script);
   const { said, serverPeak } = await ask(place, await api.listen());
   if (api.failure) throw api.failure;
+  // Claude Code gives its servers half a second: what has not gone by then is swept up by the next server.
+  await expectNothingRunning(place);
+  await (await place.start()).exec("1");
   expect(said).toContain("I have loaded the file");
   const [profile, limit, grouped, figure, published] = finished(api.results);
   const table = expectedTable(sales);
