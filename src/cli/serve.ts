@@ -1,5 +1,5 @@
 // `cloche serve`: MCP over stdin and stdout until the client goes away. Starts nothing before the first tool call.
-import { serveStdio } from "@modelcontextprotocol/server/stdio";
+import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import type { Command } from "commander";
 import { type App, openApp, openLog } from "../app.ts";
 import { resolveConfig } from "../config/config.ts";
@@ -12,6 +12,10 @@ import { VERSION } from "../version.ts";
  * sandboxes end with this process, and the next server sweeps up.
  */
 const SHUTDOWN_MS = 4_000;
+/** Largest request, in `bytes`: holds the longest text that load takes, with its quotes and newlines escaped. */
+const MAX_REQUEST_BYTES = 16_777_216;
+/** Characters of one protocol error in the log. */
+const MAX_LOGGED = 500;
 
 export function registerServe(program: Command): void {
   program
@@ -60,8 +64,11 @@ async function serve(options: {
       return log;
     },
   };
+  // It closes when its reader gives up too, as with a request over the limit: a server that hears nothing must end.
+  const transport = new ClosingTransport(() => void end("the connection closed"));
   const handle = serveStdio(() => createServer(wiring), {
-    onerror: (error) => log.warn("mcp.error", { message: error.message }),
+    transport,
+    onerror: (error) => log.warn("mcp.error", { message: error.message.slice(0, MAX_LOGGED) }),
   });
 
   let ending: Promise<void> | undefined;
@@ -75,8 +82,27 @@ async function serve(options: {
     })();
     return ending;
   };
+  // Sessions that hold hours of work do not end with the server for one promise that nobody looked after.
+  process.on("unhandledRejection", (reason) =>
+    log.error("unhandled", { stack: String((reason as Error)?.stack ?? reason) }),
+  );
   process.stdin.on("end", () => void end("end of input"));
   process.stdin.on("close", () => void end("end of input"));
   process.stdout.on("error", () => void end("the client is gone"));
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void end(signal));
+}
+
+/** Stdio that says when it is closed, from either side. */
+class ClosingTransport extends StdioServerTransport {
+  private readonly closed: () => void;
+
+  constructor(closed: () => void) {
+    super(process.stdin, process.stdout, { maxBufferSize: MAX_REQUEST_BYTES });
+    this.closed = closed;
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.closed();
+  }
 }
