@@ -21,6 +21,7 @@ import threadpoolctl
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.display import Display
+from cloche_kernel.imports import AfterImport
 from cloche_kernel.interrupts import Interrupts
 from cloche_kernel.line import Line, LineClosed
 from cloche_kernel.memory import SessionMemory
@@ -97,6 +98,13 @@ class Kernel:
         figures.connect(self._display)
         hostcalls.connect(line)
         self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
+        # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
+        AfterImport("duckdb", self._fit_duckdb).install()
+
+    def _fit_duckdb(self) -> None:
+        from cloche_kernel.loading import engine
+
+        engine.connection(self._memory)
 
     def serve(self, cpus: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
