@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets Cloche up on this machine: Node, packages, build, sandbox, launcher, registration, and a first proven cell.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
@@ -28,27 +29,30 @@ fail() {
   exit 2
 }
 
-options=("$@")
-yes='' remove=''
+options=() yes='' remove='' purge=''
 while (($#)); do
   case $1 in
-    --yes | --no-register) [[ $1 == --yes ]] && yes=--yes ;;
-    --uninstall | --purge) remove=1 ;;
+    --yes) yes=--yes ;;
+    --no-register) ;;
+    --uninstall) remove=1 ;;
+    --purge) remove=1 purge=1 ;;
     --sandbox)
       case ${2:-} in docker | bubblewrap | auto | all) ;; *) fail "--sandbox takes docker, bubblewrap, auto or all, not \"${2:-}\"." ;; esac
-      shift
       ;;
     --base-image)
       [[ -n ${2:-} ]] || fail "--base-image takes the name of an image, such as mirror.example.com/python:3.13-slim."
-      shift
       ;;
     --packages)
-      [[ ${2:-} == none || -r ${2:-} ]] || fail "--packages takes a requirements file that can be read, or none; \"${2:-}\" is neither."
-      shift
+      file=${2:-}
+      [[ $file == none || $file == /* ]] || file=$called_from/$file
+      [[ $file == none || (-f $file && -r $file) ]] || fail "--packages takes a requirements file that can be read, or none; \"${2:-}\" is neither."
+      set -- "$1" "$file" "${@:3}"
       ;;
     -h | --help) usage && exit ;;
     *) fail "Unknown option $1; ./setup.sh --help names them." ;;
   esac
+  options+=("$1")
+  case $1 in --sandbox | --base-image | --packages) options+=("$2") && shift ;; esac
   shift
 done
 
@@ -63,9 +67,17 @@ esac
 
 if [[ -n $remove ]]; then
   if ! find_node || [[ ! -d node_modules ]]; then
-    say "Nothing to undo: Cloche is not set up from $clone."
+    state=$(state_directory)
+    if [[ -n $purge && -d $state && ! -e $state/install.json ]]; then
+      rm -rf "$state"
+      say "Removed the sessions in $state."
+    else
+      say "Nothing to undo: Cloche is not set up from $clone."
+    fi
     exit
   fi
+  other=$(recorded_clone)
+  [[ -z $other || $other == "$clone" ]] || fail "Cloche is set up from $other: run ./setup.sh there to undo it."
   install_step "${options[@]}"
   rm -rf .toolchain dist node_modules
   say "Removed Node, packages and build from $clone. The clone itself is yours to delete."

@@ -16,6 +16,13 @@ unset ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN OPENAI_API_KEY AWS_ACCESS_KEY_ID AW
 need_node ""
 need_modules
 build
+other=$(recorded_clone)
+if [[ -n $other && $other != "$clone" ]]; then
+  # Another clone serves this user: its sandboxes stay as they are, and the tests keep theirs beside them.
+  XDG_STATE_HOME=$(state_directory)/tests/$(cksum <<<"$clone" | cut -d' ' -f1)
+  export XDG_STATE_HOME
+  say "Cloche is set up from $other; these tests use $XDG_STATE_HOME."
+fi
 install_step --prepare
 
 results=$(mktemp)

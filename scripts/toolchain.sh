@@ -41,6 +41,22 @@ trust_company_ca() {
   done
 }
 
+# Where Cloche keeps its state; the server resolves the same.
+state_directory() {
+  if [[ ${XDG_STATE_HOME:-} == /* ]]; then
+    echo "$XDG_STATE_HOME/cloche"
+  elif [[ $(id -u) == 0 ]]; then
+    echo /var/lib/cloche
+  else
+    echo "$HOME/.local/state/cloche"
+  fi
+}
+
+# The clone that set-up recorded, or nothing; needs a Node.
+recorded_clone() {
+  node -p 'JSON.parse(require("fs").readFileSync(process.argv[1], "utf8")).clone' "$(state_directory)/install.json" 2>/dev/null || true
+}
+
 # Node 22.19 is the first that runs everything here.
 new_enough() {
   "$1" -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 22 || (major === 22 && minor >= 19) ? 0 : 1)' 2>/dev/null

@@ -50,6 +50,22 @@ test.each([
   expect(stdout).toBe("");
 });
 
+test("a relative requirements file is looked for where setup.sh was called", () => {
+  const from = folder();
+  const asked = spawnSync(join(clone, "setup.sh"), ["--packages", "mine.txt"], {
+    encoding: "utf8",
+    cwd: from,
+  });
+  expect(asked.stderr).toContain('"mine.txt" is neither');
+  writeFileSync(join(from, "mine.txt"), "statsmodels");
+  // Named after it, so that nothing is set up.
+  const found = spawnSync(join(clone, "setup.sh"), ["--packages", "mine.txt", "--nothing"], {
+    encoding: "utf8",
+    cwd: from,
+  });
+  expect(found.stderr).toBe("Unknown option --nothing; ./setup.sh --help names them.\n");
+});
+
 test("natively on Windows it explains WSL2", () => {
   const bin = folder();
   writeFileSync(join(bin, "uname"), "#!/bin/sh\necho MINGW64_NT-10.0-22631\n");

@@ -1,6 +1,7 @@
 // setup.sh --uninstall as it runs: what set-up made goes, what the person made stays.
 import { spawnSync } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -104,5 +105,38 @@ test("undoing twice is as good as once", () => {
   undo("--uninstall");
   undo("--purge");
   undo("--purge");
+  expect(existsSync(state)).toBe(false);
+});
+
+/** A clone with nothing in it but the scripts: what setup.sh removes there, nobody misses. */
+function bareClone(): string {
+  const made = join(home, "clone");
+  mkdirSync(join(made, "node_modules"), { recursive: true });
+  cpSync(join(clone, "setup.sh"), join(made, "setup.sh"));
+  cpSync(join(clone, "scripts"), join(made, "scripts"), { recursive: true });
+  return made;
+}
+
+function setup(from: string, option: string) {
+  const env = { HOME: home, XDG_STATE_HOME: join(home, "state"), PATH: process.env.PATH };
+  return spawnSync(join(from, "setup.sh"), [option], { encoding: "utf8", env });
+}
+
+test("a clone does not undo what another clone set up", () => {
+  const from = bareClone();
+  const asked = setup(from, "--purge");
+  expect(asked.status).toBe(2);
+  expect(asked.stderr).toContain(clone);
+  expect(existsSync(launcher)).toBe(true);
+  expect(existsSync(join(from, "node_modules"))).toBe(true);
+});
+
+test("sessions that an uninstall kept can be purged when nothing else is left", () => {
+  const from = bareClone();
+  undo("--uninstall");
+  rmSync(join(from, "node_modules"), { recursive: true });
+  expect(setup(from, "--uninstall").stderr).toContain("Nothing to undo");
+  expect(existsSync(join(state, "projects/p-1"))).toBe(true);
+  expect(setup(from, "--purge").status).toBe(0);
   expect(existsSync(state)).toBe(false);
 });
