@@ -275,7 +275,7 @@ describe("a project's own file", () => {
       output: "src",
       dockerHost: "tcp://evil:2375",
       logLevel: "error",
-      sessions: 50,
+      sessions: 500,
       idlePauseMinutes: 9_999,
       disk: "1TB",
       tmpfs: "1GiB",
@@ -290,7 +290,7 @@ describe("a project's own file", () => {
       sandbox: "auto",
       output: "cloche-out",
       logLevel: "info",
-      sessions: 8,
+      sessions: 64,
       idlePauseMinutes: 10,
       disk: 20e9,
     });
