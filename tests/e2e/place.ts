@@ -1,7 +1,6 @@
 // A place of its own for servers under test: project, state, settings and home in one fresh directory, with the sandboxes
 // that setup made on this machine. Its owner disposes of it, and then nothing of it may be left.
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type Installation, readInstallation, writeInstallation } from "../../src/config/installation.ts";
 import { pathsFor } from "../../src/config/paths.ts";
@@ -38,8 +37,9 @@ export class Place implements AsyncDisposable {
 
   constructor(kind: SandboxKind, { settings }: PlaceOptions = {}) {
     this.kind = kind;
-    // A root's sandbox runs as another user, who must be able to come here whatever TMPDIR says.
-    const base = process.getuid?.() === 0 ? "/var/tmp" : tmpdir();
+    // Where state can lie, an engine finds its mounts and a root's sandbox, another user, can enter; /tmp may be neither.
+    const base = join(pathsFor(CLONE, readSurroundings()).state, "t");
+    mkdirSync(base, { recursive: true, mode: 0o711 });
     this.root = realpathSync(mkdtempSync(join(base, "cl-")));
     chmodSync(this.root, 0o711);
     const at = (name: string) => join(this.root, name);
