@@ -1,5 +1,6 @@
 // Several sessions and several servers: what each sees of the other, and what a dead server's session leaves behind.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { delay } from "../../src/shared/async.ts";
 import { expectNothingRunning } from "./left-behind.ts";
 import { Place } from "./place.ts";
 import { eachSandbox } from "./rows.ts";
@@ -54,6 +55,24 @@ eachSandbox("sessions", (kind) => {
     expect(again.text).toMatch(/False$/);
     expect(again.cell).toBe(3);
     await third.close();
+  });
+
+  test("an idle session is paused and goes on where it was", async () => {
+    await using idle = new Place(kind, { settings: { idlePauseMinutes: 0.03 } });
+    const server = await idle.start();
+    await server.exec("kept = 1\nimport threading, time\nticks = []");
+    await server.exec(
+      "def tick():\n    while True:\n        ticks.append(1)\n        time.sleep(0.02)\nthreading.Thread(target=tick, daemon=True).start()",
+    );
+    const state = async () => (await server.call("vars", { session: "*" })).text;
+    for (const until = Date.now() + 20_000; !/^main: paused/m.test(await state()); await delay(100))
+      expect(Date.now()).toBeLessThan(until);
+    await delay(3_000);
+    const { text } = await server.exec("kept, len(ticks)");
+    const [, kept, ticks] = /\((\d), (\d+)\)/.exec(text)!;
+    expect(kept).toBe("1");
+    // Two seconds until the pause are a hundred ticks; the three seconds after it would be as many again and more.
+    expect(Number(ticks)).toBeLessThan(150);
   });
 
   test("after kill -9 the next server takes over, says what is gone, and no cell number comes twice", async () => {
