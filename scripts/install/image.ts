@@ -157,13 +157,19 @@ export async function retireImages(
 ): Promise<void> {
   const listed = engine.listImages({ filters: { label: [`${OWNER}=${owner}`] } });
   const images = await withDeadline(listed, ANSWER_MS, "the Docker engine's answer");
-  for (const tag of images.flatMap((image) => image.RepoTags ?? [])) {
-    if (keep.includes(tag)) continue;
+  for (const name of images.flatMap(namesOf)) {
+    if (keep.includes(name)) continue;
     try {
-      await withDeadline(engine.getImage(tag).remove(), REMOVAL_MS, "the removal");
-      say(`Removed the image ${tag}.`);
+      await withDeadline(engine.getImage(name).remove(), REMOVAL_MS, "the removal");
+      say(`Removed the image ${name}.`);
     } catch (error) {
-      say(`The image ${tag} stays: ${(error as Error).message}`);
+      say(`The image ${name} stays: ${(error as Error).message}`);
     }
   }
+}
+
+/** The tags of an image; its id where another build took its tag away. */
+function namesOf({ Id, RepoTags }: { Id: string; RepoTags?: string[] | undefined }): string[] {
+  const tags = (RepoTags ?? []).filter((tag) => !tag.startsWith("<none>"));
+  return tags.length > 0 ? tags : [Id];
 }
