@@ -75,7 +75,7 @@ class Variables:
         left = len(rows) - offset - _PAGE_NAMES
         if left > 0:
             lines.append(f"… {left} more: vars {{offset: {offset + _PAGE_NAMES}}}")
-        if not lines and rows:
+        if not lines and offset > 0:
             lines.append(f"There are only {len(rows)} variables.")
         if modules and offset == 0:
             lines.append(f"modules: {', '.join(map(_short, modules[:_PAGE_NAMES]))}")

@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Limits, RunningSandbox, Sandbox, SandboxExit } from "../sandboxes/sandbox.ts";
-import { withDeadline } from "../shared/async.ts";
+import { withDeadline, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import { type ChannelHandlers, KernelChannel, nonce } from "./channel.ts";
 import { violation } from "./framing.ts";
@@ -49,6 +49,8 @@ export interface Kernel {
 /** A first start on a slow disk imports for long; later ones take a second. */
 const START_DEADLINE_MS = 45_000;
 const HELLO_DEADLINE_MS = 15_000;
+/** `milliseconds` after the end of the stream within which the sandbox says how it ended. */
+const EXIT_REASON_MS = 1_000;
 /** The supervisor gives up after a minute without a word. */
 const PING_EVERY_MS = 15_000;
 
@@ -134,7 +136,7 @@ async function handshake(
 
   const ready = Promise.withResolvers<string>();
   let handlers: ChannelHandlers | undefined;
-  const channel = new KernelChannel(untilReady(transport, ready.resolve), {
+  const channel = new KernelChannel(untilReady(transport, ready.resolve, sandbox.exited), {
     call: (call) =>
       handlers?.call(call) ??
       Promise.resolve({ ok: false, code: "hostcall.refused", message: "No session yet." }),
@@ -155,7 +157,8 @@ async function handshake(
       clearInterval(pings);
       channel.close(reason);
       stdio.abort();
-      await sandbox.kill().catch(() => {});
+      // Both at once, because a client may give little time; again afterwards, for what was written in between.
+      await Promise.allSettled([sandbox.kill(), directories.remove()]);
       await directories.remove().catch(() => {});
     })();
     return ending;
@@ -177,14 +180,23 @@ async function handshake(
   };
 }
 
-/** Passes everything on, and tells of the first `ready`, which the channel takes for an answer to nobody. */
-function untilReady(transport: Transport, resolve: (python: string) => void): Transport {
+/**
+ * Passes everything on, and tells of the first `ready`, which the channel takes for an answer to nobody. The stream
+ * ends a moment before it is known why: the end waits for the reason.
+ */
+function untilReady(
+  transport: Transport,
+  resolve: (python: string) => void,
+  exited: Promise<SandboxExit>,
+): Transport {
   let seen = false;
   return {
     send: (header, payload) => transport.send(header, payload),
     abort: () => transport.abort(),
     async receive() {
       const next = await transport.receive();
+      const exit = next ? undefined : await within(exited, EXIT_REASON_MS);
+      if (exit) throw new ClocheError("sandbox.lost", { message: `the sandbox ended: ${exit.reason}` });
       if (!seen && next?.message.type === "ready") {
         seen = true;
         resolve(next.message.python);

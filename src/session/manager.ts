@@ -117,7 +117,7 @@ export class SessionManager implements AsyncDisposable {
     const lost = this.options.store.markEmpty(record.id);
     const running = lost.map(({ cell }) => cell).join(", ");
     session.note(
-      `Session ${record.name} is from an earlier server that ended: its variables are gone${running ? `, and cell ${running} was running then` : ""}. The outputs of its cells 1 to ${record.nextCell - 1} can still be read with exec {cell}.`,
+      `Session ${record.name} is from an earlier server that ended: its variables are gone${running ? `, and cell ${running} was running then` : ""}. The outputs of its ${record.nextCell === 2 ? "cell 1" : `cells 1 to ${record.nextCell - 1}`} can still be read with exec {cell}.`,
     );
   }
 

@@ -48,10 +48,10 @@ eachSandbox("rough handling", (kind) => {
 
   test("threads that show images while cells end cost nobody the session", async () => {
     await exec(
-      "kept = 1\nimport threading\nfrom PIL import Image\ndef show():\n    for _ in range(60): display(Image.new('RGB', (400, 400)))\nfor _ in range(3): threading.Thread(target=show).start()",
+      "kept = 1\nimport threading\nfrom PIL import Image\ndef show():\n    for _ in range(40): display(Image.new('RGB', (400, 400)))\nthreads = [threading.Thread(target=show) for _ in range(3)]\nfor t in threads: t.start()",
     );
     for (let cell = 0; cell < 8; cell++) await exec("import time; time.sleep(0.02)");
-    expect((await exec("kept")).text).toContain("1");
+    expect((await exec("for t in threads: t.join()\nkept")).text).toContain("1");
   });
 
   test("a value whose every method raises costs the session nothing", async () => {

@@ -254,3 +254,33 @@ describe("a kernel that lies", () => {
     expect(closed).toHaveLength(1);
   });
 });
+
+describe("a kernel that is restarted", () => {
+  test("loses its cell once the fresh one is there", async () => {
+    const cell = channel.execute(1, "1", new Heard());
+    const restarted = channel.restart({ wipe: false, reason: "stopped", deadlineMs: 1_000 });
+    kernel.say({ type: "ready", id: kernel.idOf("restart"), python: "3" });
+    await restarted;
+    expect(await cell.outcome).toEqual({ status: "lost", reason: "stopped" });
+    expect(closed).toEqual([]);
+  });
+
+  test("and does not come back closes the channel, so that nobody says its files are still there", async () => {
+    const cell = channel.execute(1, "1", new Heard());
+    await expect(channel.restart({ wipe: false, reason: "stopped", deadlineMs: 20 })).rejects.toThrow(
+      "restarting the kernel took longer",
+    );
+    expect(await cell.outcome).toMatchObject({ status: "lost" });
+    expect(closed).toHaveLength(1);
+    expect(channel.closedFor).toBe(closed[0]);
+  });
+
+  test("fails a look at the variables, and leaves alone a cell that is on its way to the fresh kernel", async () => {
+    const look = channel.inspect({ offset: 0, limit: 10 });
+    const cell = channel.execute(2, "2", new Heard());
+    kernel.say({ type: "exited", reason: "it crashed" });
+    await expect(look).rejects.toMatchObject({ code: "sandbox.lost" });
+    kernel.say({ type: "finished", id: kernel.idOf("execute"), status: "ok" }, "{}");
+    expect(await cell.outcome).toMatchObject({ status: "ok" });
+  });
+});

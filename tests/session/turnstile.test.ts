@@ -41,3 +41,21 @@ test("a withdrawn call leaves the queue with its reason", async () => {
   release!();
   expect(await turnstile.enter(0)).toBeTypeOf("function");
 });
+
+test("who goes ahead passes all who wait, and nobody who is inside", async () => {
+  const turnstile = new Turnstile();
+  const order: string[] = [];
+  const enter = (name: string, ahead = false) =>
+    turnstile.enter(10_000, undefined, ahead).then((release) => {
+      order.push(name);
+      release!();
+    });
+  const release = await turnstile.enter(0);
+  expect(turnstile.busy).toBe(true);
+  const all = [enter("first"), enter("second"), enter("ahead", true)];
+  expect(order).toEqual([]);
+  release!();
+  await Promise.all(all);
+  expect(order).toEqual(["ahead", "first", "second"]);
+  expect(turnstile.busy).toBe(false);
+});
