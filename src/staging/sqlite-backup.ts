@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import Database from "better-sqlite3";
 
 /** How long a lock of another program is waited for, in `milliseconds`. */
-const LOCK_WAIT_MS = 5_000;
+const LOCK_WAIT_MS = 15_000;
 /** Pages in one step while writers of a rollback-mode database must get their turn: 64 MB of 4 KiB pages. */
 const STEP_PAGES = 16_384;
 /** After so many restarts (a writer changed the database between two steps) the rest is copied in one step. */
