@@ -11,12 +11,14 @@ import types
 import zlib
 from typing import Any
 
-#: bytes of one array or text that are read; a hash of so much takes ten milliseconds
-MOST_BYTES = 16_777_216
+#: bytes of one array, table or text that are read; a hash of so much takes some five milliseconds
+MOST_BYTES = 8_388_608
 #: values that are looked at inside one container, nested ones included
 _MOST_ITEMS = 20_000
 _MOST_DEPTH = 4
 _MOST_COLUMNS = 500
+#: bytes that one cell of a table is taken for
+_CELL_BYTES = 8
 
 _ATOMS = frozenset({int, float, complex, bool, type(None), range})
 _FIXED = frozenset({types.ModuleType, types.FunctionType, types.BuiltinFunctionType})
@@ -72,7 +74,7 @@ def _array_like(value: Any) -> Any:
     if numpy is not None and issubclass(kind, (numpy.ndarray, numpy.generic)):
         return _array(value)
     if pandas is not None and issubclass(kind, pandas.DataFrame):
-        if value.shape[1] > _MOST_COLUMNS:
+        if value.shape[1] > _MOST_COLUMNS or value.size * _CELL_BYTES > MOST_BYTES:
             return None
         columns = [_column(value.iloc[:, place].array) for place in range(value.shape[1])]
         # Labels are immutable, so a change of theirs is another object.

@@ -39,14 +39,15 @@ class Hostile:
         lambda: list(range(1_000_000)),
         lambda: np.zeros(10_000_000),
         lambda: pd.DataFrame({"a": [{}, []]}),
+        lambda: pd.DataFrame(np.zeros((500_000, 50))),
     ],
-    ids=["object", "in a list", "nested", "too long", "too large", "object column"],
+    ids=["object", "in a list", "nested", "too long", "too large", "object column", "large table"],
 )
 def test_what_cannot_be_known_cheaply_has_no_fingerprint(make: Callable[[], Any]) -> None:
     value = make()
     begun = time.perf_counter()
     assert fingerprint(value) is None
-    assert time.perf_counter() - begun < 0.1
+    assert time.perf_counter() - begun < 0.05
 
 
 def test_a_circle_ends() -> None:
