@@ -195,6 +195,7 @@ def _html_text(source: str) -> str:
     for block in root.iter("script", "style"):
         block.text = ""
     for block in root.iter("br", "p", "div", "tr", "li", "h1", "h2", "h3", "h4", "table"):
+        block.text = "\n" + (block.text or "")
         block.tail = "\n" + (block.tail or "")
     for cell in root.iter("td", "th"):
         cell.tail = "\t" + (cell.tail or "")

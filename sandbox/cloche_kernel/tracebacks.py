@@ -19,6 +19,8 @@ _OUT_OF_MEMORY = (
     "configuration."
 )
 
+_NO_HOST_FILES = "\nThe session sees no file of the host: bring it in with the load tool, which copies it to /data."
+
 _LIMIT = 16_000
 #: frames shown at each end of a deep stack
 _FRAMES_SHOWN = 6
@@ -60,9 +62,18 @@ def _render(kind: type[BaseException], value: BaseException, trace: TracebackTyp
     text = _CELL_FILE.sub(r"\1", text)
     if isinstance(value, ModuleNotFoundError) and value.name and _is_absent(value.name):
         text += f"\n{value.name.partition('.')[0]} is not in this sandbox. {HOW_TO_ADD_PACKAGES}"
+    if isinstance(value, FileNotFoundError) and _is_of_the_host(value.filename):
+        text += _NO_HOST_FILES
     if isinstance(value, MemoryError):
         text += _OUT_OF_MEMORY
     return text
+
+
+def _is_of_the_host(path: object) -> bool:
+    """A path that somebody may have taken from the host: not one below the session's own directories."""
+    if not isinstance(path, str):
+        return False
+    return os.path.isabs(path) is False or not path.startswith(("/workspace", "/data", "/tmp", "/scratch"))
 
 
 def _is_absent(name: str) -> bool:

@@ -111,7 +111,7 @@ async function build(
     { context, src: sourceFiles(context) },
     {
       t: image,
-      buildargs: args,
+      buildargs: { ...args, OWNER: owner },
       labels: { [OWNER]: owner },
       rm: true,
       forcerm: true,

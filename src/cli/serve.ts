@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { type App, openApp, openLog } from "../app.ts";
 import { resolveConfig } from "../config/config.ts";
 import { createServer } from "../mcp/server.ts";
+import { asClocheError } from "../shared/errors.ts";
 import { type Logger, silentLog } from "../shared/log.ts";
 import { VERSION } from "../version.ts";
 
@@ -48,6 +49,12 @@ async function serve(options: {
     notices.push(...config.warnings, ...opened.notices);
     return opened;
   };
+  try {
+    resolveConfig(options);
+  } catch (error) {
+    // The answer to the first call says it too; a person who tries the command by hand sees it at once.
+    process.stderr.write(`cloche: ${asClocheError(error).sentence}\n`);
+  }
   const context = async () => {
     app ??= open().catch((error) => {
       // What was missing may be there at the next call.

@@ -123,6 +123,8 @@ function window(text: string, offset: number | undefined, room: number, cell: nu
 
 function statusLine(view: CellView): string {
   const facts: string[] = [view.status];
+  if (view.status === "lost" && view.duration === 0)
+    return `[cell ${view.cell}: lost, its server ended while it ran]`;
   if (!view.text && view.images.length === 0 && !view.error && view.status !== "running")
     facts.push("no output");
   facts.push(duration(view.duration));

@@ -60,15 +60,27 @@ export class SessionManager implements AsyncDisposable {
     if (known) return known;
     this.checkRoom(name);
     const claim = this.options.store.claim(name, this.options.owner);
-    const session =
-      [...this.byName.values()].find(({ id }) => id === claim.session.id) ?? this.create(claim.session);
+    const open = [...this.byName.values()].find(({ id }) => id === claim.session.id);
+    const session = open ?? this.create(claim.session);
     if (claim.displaced)
       session.note(
         `Another window works on this project and holds session ${name}. This one works in ${claim.session.name}, which has its own variables.`,
       );
-    if (claim.session.hadState) this.tellOfLoss(session, claim.session);
+    // One that this server has open under another name has lost nothing.
+    if (!open && claim.session.hadState) this.tellOfLoss(session, claim.session);
     this.byName.set(name, session);
     return session;
+  }
+
+  /** As `find`, for a look at what there is: a name that was never used is a mistake, not a new session. */
+  findKnown(name: string): Session {
+    const names = this.options.store.sessions().map((record) => record.name);
+    if (name !== "main" && !this.byName.has(name) && !names.includes(name))
+      throw new ClocheError("input.invalid", {
+        message: `there is no session ${name}`,
+        hint: names.length > 0 ? `There are: ${names.join(", ")}. exec opens a new one.` : "exec opens one.",
+      });
+    return this.find(name);
   }
 
   list(): SessionSummary[] {

@@ -241,7 +241,7 @@ export class Session {
         said = line;
       }, PROGRESS_EVERY_MS);
     let saved = 0;
-    const save = setInterval(() => {
+    const keep = () => {
       const { text, dropped } = cell.log.snapshot();
       if (text.length === saved || !cell.running) return;
       saved = text.length;
@@ -251,7 +251,8 @@ export class Session {
         // Its end is kept by itself, and told of where that fails too.
         this.log.warn("output.unsaved", { cell: cell.number, code: asClocheError(error).code });
       }
-    }, SAVE_EVERY_MS);
+    };
+    const save = setInterval(keep, SAVE_EVERY_MS);
     const withdraw = () => {
       // A client that gave up waiting can still follow the cell; one that cancels wants it to end.
       if (!/tim(ed?|e-?) ?out/i.test(String(signal?.reason))) void this.end(cell);
@@ -262,6 +263,8 @@ export class Session {
       const view = cell.running ? await within(cell.done, Math.max(0, waitMs), signal) : await cell.done;
       if (view) return view;
       const line = await cell.position();
+      // What was answered can be read again, whatever happens to this process.
+      keep();
       return { ...cell.view(), ...(line ? { line } : {}) };
     } finally {
       clearInterval(tell);

@@ -3,8 +3,7 @@
 
 /** Every code, with what the reader should do when the thrower knows nothing better. */
 const HINTS = {
-  "config.invalid":
-    "Correct the named key, or run `cloche config` to see every value and where it came from.",
+  "config.invalid": "Correct what is named, then call again.",
   "project.untrusted": "Run `cloche trust` in the project to accept what its .cloche.json asks for.",
   "sandbox.unavailable": "Run `cloche doctor` to see what is missing and how to add it.",
   "sandbox.unsealed": "Nothing was run. Run `cloche doctor` for the details.",

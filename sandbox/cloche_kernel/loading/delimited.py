@@ -239,7 +239,9 @@ def _without_empty_extras(frame: Any, reading: Reading) -> Any:
 def _note_index(frame: Any, dialect: Dialect, reading: Reading) -> None:
     from pandas import RangeIndex
 
-    if not isinstance(frame.index, RangeIndex) and len(frame):
+    # pandas makes a RangeIndex of consecutive numbers too, so a first column 1, 2, 3 shows by where it starts.
+    made_here = isinstance(frame.index, RangeIndex) and frame.index.start == 0
+    if not made_here and len(frame):
         more = dialect.width - len(dialect.header)
         reading.notes.append(
             f"rows have {wording.plural(max(1, more), 'field')} more than the header: the first became the index, "

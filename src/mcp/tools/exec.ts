@@ -34,7 +34,7 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
   async handle(args, { sessions, signal, progress }, response) {
     const mistake = contradiction(args);
     if (mistake) throw new ClocheError("input.invalid", { message: mistake });
-    const session = sessions.find(args.session);
+    const session = args.code === undefined ? sessions.findKnown(args.session) : sessions.find(args.session);
     const waiting = { waitMs: args.wait_s * 1_000, signal, ...(progress ? { onProgress: progress } : {}) };
     const view =
       args.code !== undefined

@@ -12,7 +12,7 @@ export const reset = defineTool({
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
   schema: z.strictObject({ session: sessionArgument }),
   async handle({ session: name }, { sessions }, response) {
-    const session = sessions.find(name);
+    const session = sessions.findKnown(name);
     const notes = session.takeNotes();
     const { stopped } = await session.reset();
     for (const note of notes) response.note(note);

@@ -6,7 +6,8 @@ import { DEFAULT_CHARS } from "../render.ts";
 import { defineTool } from "../tool.ts";
 import { SESSION_NAME, sessionArgument } from "./session-argument.ts";
 
-const WAIT_MS = 25_000;
+/** A look is not worth a long wait: the answer names the cell that is in the way. */
+const WAIT_MS = 10_000;
 
 export const vars = defineTool({
   name: "vars",
@@ -26,7 +27,7 @@ export const vars = defineTool({
       return;
     }
     if (!SESSION_NAME.test(wanted)) throw new ClocheError("input.invalid", { message: "not a session name" });
-    const session = sessions.find(wanted);
+    const session = sessions.findKnown(wanted);
     const request = { offset, limit: DEFAULT_CHARS, ...(name === undefined ? {} : { name }) };
     const { ok, text } = await session.inspect(request, { waitMs: WAIT_MS, signal });
     for (const note of session.takeNotes()) response.note(note);

@@ -255,3 +255,10 @@ def test_a_format_named_by_the_caller_wins_and_an_unknown_one_lists_all(
     assert load(path, format="text").value == "a,b\n1,2\n"
     with pytest.raises(loading.LoadError, match=r"parquet.*sqlite"):
         load(path, format="cvs")
+
+
+def test_a_first_column_that_became_the_index_is_said(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("amount\n1,234\n2,500\n")
+    loaded = load(tmp_path / "x.csv")
+    assert loaded.value["amount"].tolist() == [234, 500]
+    assert "the first became the index" in loaded.profile
