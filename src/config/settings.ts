@@ -34,7 +34,7 @@ export const settingsFile = z
       .number()
       .min(0.1)
       .max(4096)
-      .describe("Processors of one session. Default: all but one, at least one."),
+      .describe("Processors of one session. Default: all but one, but two where there are two."),
     processes: z
       .number()
       .int()
@@ -97,7 +97,8 @@ export function defaultSettings({ memory, cpus }: Surroundings): Settings {
   return {
     sandbox: "auto",
     memory: half,
-    cpus: Math.max(1, cpus - 1),
+    // Two where there are two: readers such as pandas.read_csv use both, and the kernel shares them fairly.
+    cpus: Math.min(cpus, Math.max(2, cpus - 1)),
     processes: 512,
     tmpfs: Math.floor(half / 4),
     scratch: 10 * GiB,
