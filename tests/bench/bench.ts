@@ -30,8 +30,10 @@ export interface BenchContext {
   sandboxes: readonly ServingSandbox[];
   /** the interpreter that the references run in */
   python(): Promise<ReferencePython>;
-  /** Starts a server on the project of the benchmarks. The caller closes it. */
-  serve(sandbox: ServingSandbox): Promise<ClocheServer>;
+  /** Starts a server on the project of the benchmarks, with the person's limits or these. The caller closes it. */
+  serve(sandbox: ServingSandbox, limits?: { cpus: number }): Promise<ClocheServer>;
+  /** processors that a session gets by the person's settings */
+  sessionCpus: number;
   /** directory of the project that the servers serve */
   project: string;
   /** root of the state directory, where staged copies lie */

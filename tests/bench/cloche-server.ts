@@ -21,10 +21,10 @@ export class ClocheServer implements AsyncDisposable {
   }
 
   /** Starts `cloche serve` and shakes hands. Throws with what the server complained of. */
-  static async start(project: string, sandbox: string): Promise<ClocheServer> {
+  static async start(project: string, sandbox: string, options: string[] = []): Promise<ClocheServer> {
     const transport = new StdioClientTransport({
       command: process.execPath,
-      args: [MAIN, "serve", "--project", project, "--sandbox", sandbox],
+      args: [MAIN, "serve", "--project", project, "--sandbox", sandbox, ...options],
       env: process.env as Record<string, string>,
       stderr: "pipe",
     });

@@ -60,7 +60,9 @@ async function main(args: string[]): Promise<void> {
     state: config.paths.state,
     python: async () =>
       values.python ? new ReferencePython(resolve(values.python)) : referencePython(CACHE, say),
-    serve: ({ kind }) => ClocheServer.start(config.project, kind),
+    sessionCpus: config.cpus,
+    serve: ({ kind }, limits) =>
+      ClocheServer.start(config.project, kind, limits ? ["--cpus", String(limits.cpus)] : []),
     say,
   };
   const machine = thisMachine();

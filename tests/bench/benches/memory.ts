@@ -1,13 +1,14 @@
 // Memory of idle sessions: proportional set size of everything that runs for them, the standby told apart.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Bench, BenchContext, Figure } from "../bench.ts";
+import { type Bench, type BenchContext, type Figure, timed } from "../bench.ts";
 import { expectOk } from "../cloche-server.ts";
 import { processMemory, sandboxMemory } from "../process-memory.ts";
 import type { ServingSandbox } from "../serving-sandboxes.ts";
 import { spread } from "../statistics.ts";
 
 const FURTHER = 3;
-const STANDBY_MS = 4_000;
+/** `milliseconds` until the standby is surely there: its delay, and several times what this start took. */
+const standbyAfter = (cold: number) => 1_000 + 3 * cold;
 
 export const memory: Bench = { name: "memory", title: "Memory of idle sessions (PSS)", run };
 
@@ -22,16 +23,16 @@ async function measure({ serve }: BenchContext, sandbox: ServingSandbox): Promis
   await using server = await serve(sandbox);
   const open = async (session: string) => expectOk(await server.exec("1+1", session), "2");
   const look = () => lookAt(server.pid);
-  await open("main");
+  const cold = await timed(() => open("main"));
   // The standby is begun half a second after the first answer: until then the session is alone.
   const alone = look();
-  await sleep(STANDBY_MS);
+  await sleep(standbyAfter(cold));
   const steps: number[] = [];
   let before = look();
   const withStandby = before;
   for (let number = 0; number < FURTHER; number++) {
     await open(`further-${number}`);
-    await sleep(STANDBY_MS);
+    await sleep(standbyAfter(cold));
     const now = look();
     steps.push(now.bytes - before.bytes);
     before = now;

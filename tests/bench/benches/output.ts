@@ -4,7 +4,7 @@ import { against, type Bench, type BenchContext, type Figure, interleave, timed 
 import { expectOk } from "../cloche-server.ts";
 import { spread } from "../statistics.ts";
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 const SHAPES = [
   {
     what: "100 MB as lines of 100 bytes",

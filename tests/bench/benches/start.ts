@@ -6,9 +6,9 @@ import { expectOk } from "../cloche-server.ts";
 import type { ServingSandbox } from "../serving-sandboxes.ts";
 import { spread } from "../statistics.ts";
 
-const ROUNDS = 7;
-/** `milliseconds` until the standby is surely there: its delay, and several times what a start takes. */
-const STANDBY_MS = 4_000;
+const ROUNDS = 5;
+/** `milliseconds` until the standby is surely there: its delay, and several times what this start took. */
+const standbyAfter = (cold: number) => 1_000 + 3 * cold;
 
 export const start: Bench = { name: "start", title: "The first result", run };
 
@@ -61,12 +61,13 @@ async function oneLife({ serve }: BenchContext, sandbox: ServingSandbox, life: L
   const first = async (session: string) => expectOk(await server.exec("1+1", session), "2");
   await first("main");
   const cold = performance.now() - started;
-  await sleep(STANDBY_MS);
+  await sleep(standbyAfter(cold));
   life.warm.push(await timed(() => first("second")));
   // The standby was just taken, and the next is not yet begun.
-  life.unprepared.push(await timed(() => first("third")));
+  const unprepared = await timed(() => first("third"));
+  life.unprepared.push(unprepared);
   // The next standby starts behind these two; a reset is measured beside nothing.
-  await sleep(STANDBY_MS / 2);
+  await sleep(1_000 + 1.5 * unprepared);
   life.reset.push(
     await timed(async () => {
       await server.call("reset", { session: "main" });
