@@ -61,7 +61,7 @@ describe.each(await availability())("$kind", ({ kind, available, reason }) => {
     expect(processesWith(token)).not.toEqual([]);
     box.running.stdio.end();
     expect(await box.running.exited).toEqual({ reason: "it ended by itself", outOfMemory: false });
-    await until("its processes end", 2_000, () => processesWith(token).length === 0);
+    await until("its processes end", 10_000, () => processesWith(token).length === 0);
   });
 
   row(
@@ -132,7 +132,7 @@ describe.each(await availability())("$kind", ({ kind, available, reason }) => {
         (error: Error) => error.name,
       );
       expect(["started", "TimeoutError"]).toContain(outcome);
-      await until("its processes end", 2_000, () => processesWith(token).length === 0);
+      await until("its processes end", 10_000, () => processesWith(token).length === 0);
       expect(await containersWith(directory.name)).toEqual([]);
       await directory.remove();
     }
