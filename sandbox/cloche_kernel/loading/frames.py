@@ -104,13 +104,33 @@ def texts(sample: Sequence[str], whole: bool) -> str:
 
 def _column(values: Any, sample: Any, expression: str) -> Column:
     dtype = str(values.dtype)
-    nulls = int(values.isna().sum())
+    nulls = _nulls(values)
     name = values.name if isinstance(values.name, str) else repr(values.name)
     try:
         facts = "all null" if nulls == len(values) else _facts(values, sample, expression)
     except (TypeError, ValueError, OverflowError, NotImplementedError, ArithmeticError):
         facts = ""
     return Column(name, dtype, f"{nulls:,}" if len(values) else "", facts if len(values) else "")
+
+
+def _nulls(values: Any) -> int:
+    """How many; of plain numbers without pandas's mask of a byte a row."""
+    plain = _plain_numbers(values)
+    if plain is None:
+        return int(values.isna().sum())
+    if plain.dtype.kind in "iu":
+        return 0
+    import numpy
+
+    return int(numpy.count_nonzero(plain != plain))
+
+
+def _plain_numbers(values: Any) -> Any:
+    """The array itself where it holds integers or floats of the machine, else None."""
+    import numpy
+
+    plain = isinstance(values.dtype, numpy.dtype) and values.dtype.kind in "iuf"
+    return values.to_numpy() if plain else None
 
 
 def _facts(values: Any, sample: Any, expression: str) -> str:
@@ -134,7 +154,7 @@ def _facts(values: Any, sample: Any, expression: str) -> str:
 
 
 def _numbers(values: Any) -> str:
-    low, high = _scalar(values.min()), _scalar(values.max())
+    low, high = _ends(values)
     infinite = 0
     if any(isinstance(end, float) and end in (float("inf"), float("-inf")) for end in (low, high)):
         import numpy
@@ -151,6 +171,16 @@ def _numbers(values: Any) -> str:
         else f"{wording.number(low)} … {wording.number(high)}"
     )
     return f"{text}, {infinite:,} infinite" if infinite else text
+
+
+def _ends(values: Any) -> tuple[Any, Any]:
+    """The least and the greatest. numpy's fmin passes NaN by, without the copies pandas makes to do so."""
+    plain = _plain_numbers(values)
+    if plain is None:
+        return _scalar(values.min()), _scalar(values.max())
+    import numpy
+
+    return _scalar(numpy.fmin.reduce(plain)), _scalar(numpy.fmax.reduce(plain))
 
 
 def _scalar(value: Any) -> Any:
