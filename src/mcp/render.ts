@@ -1,6 +1,7 @@
 // From what a handler says to what the model reads: text within its limit, images in place, a status line at the end.
 import type { CellView } from "../session/cell.ts";
 import type { ClocheError } from "../shared/errors.ts";
+import { withoutImitations } from "./imitations.ts";
 
 export type ContentBlock = { type: "text"; text: string } | { type: "image"; data: string; mimeType: string };
 
@@ -49,14 +50,19 @@ export class Response {
 
   render(): RenderedResult {
     const notes: ContentBlock[] =
-      this.before.length > 0 ? [{ type: "text", text: this.before.join("\n").slice(0, ASIDE_CHARS) }] : [];
+      this.before.length > 0
+        ? [{ type: "text", text: withoutImitations(this.before.join("\n").slice(0, ASIDE_CHARS)) }]
+        : [];
     if (this.failure)
-      return { content: [...notes, { type: "text", text: this.failure.sentence }], isError: true };
+      return {
+        content: [...notes, { type: "text", text: withoutImitations(this.failure.sentence) }],
+        isError: true,
+      };
     if (this.cell) {
       const content = [...notes, ...renderCell(this.cell)];
       return this.cell.view.refused ? { content, isError: true } : { content };
     }
-    return { content: [...notes, { type: "text", text: this.body || "(nothing)" }] };
+    return { content: [...notes, { type: "text", text: withoutImitations(this.body) || "(nothing)" }] };
   }
 }
 
@@ -143,7 +149,7 @@ function pushText(blocks: ContentBlock[], text: string): void {
 }
 
 function pushExactly(blocks: ContentBlock[], text: string): void {
-  if (text) blocks.push({ type: "text", text });
+  if (text) blocks.push({ type: "text", text: withoutImitations(text) });
 }
 
 function duration(ms: number): string {

@@ -2,7 +2,9 @@
 import type { CellListener, CellOutcome, RunningCell } from "../kernel/channel.ts";
 import { type Deferred, deferred } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
+import { printable } from "../shared/printable.ts";
 import type { CellKind, CellStatus } from "../snapshots/store.ts";
+import { cleanText } from "./clean-text.ts";
 import { OutputLog, type PlacedImage } from "./output-log.ts";
 
 /** A cell as a caller sees it, running or ended. */
@@ -109,6 +111,7 @@ export class Cell {
     const progress = this.running ? this.log.heldLine : "";
     const outcome = this.finished?.outcome;
     const end = outcome && outcome.status !== "lost" ? outcome.end : {};
+    const error = outcome?.status === "lost" ? outcome.reason : end.error;
     return {
       cell: this.number,
       kind: this.kind,
@@ -117,7 +120,7 @@ export class Cell {
       images,
       dropped,
       imagesLeftOut: end.imagesLeftOut ?? 0,
-      error: outcome?.status === "lost" ? outcome.reason : end.error,
+      error: error === undefined ? undefined : cleanText(error),
       duration: this.age,
       ...(this.finished?.refused ? { refused: this.finished.refused } : {}),
     };
@@ -126,7 +129,7 @@ export class Cell {
   /** The line it is at, in words; empty where nothing can be said. */
   async position(): Promise<string> {
     const stack = await this.kernelCell?.stack().catch(() => "");
-    return stack ? describeStack(stack) : "";
+    return stack ? printable(describeStack(stack)) : "";
   }
 }
 

@@ -6,6 +6,7 @@ import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
 import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
+import { cleanText } from "./clean-text.ts";
 import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS } from "./kernel-slot.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
@@ -122,7 +123,8 @@ export class Session {
     const release = await this.enter(options, "This look at the variables");
     try {
       if (!this.slot.open) return { ok: request.name === undefined, text: "No variables yet." };
-      return await (await this.slot.ready()).inspect(request);
+      const { ok, text } = await (await this.slot.ready()).inspect(request);
+      return { ok, text: cleanText(text) };
     } finally {
       release();
     }
