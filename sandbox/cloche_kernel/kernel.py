@@ -170,8 +170,11 @@ class Kernel:
             loaded = loading.load(cast("loading.LoadRequest", request), self._memory)
         except loading.LoadError as error:
             return tracebacks.Failure("LoadError", str(error), False)
-        self._shell.user_ns[request["name"]] = loaded.value
-        self._display.text(loaded.profile)
+        name = request["name"]
+        replaced = self._variables.facts(name)
+        self._shell.user_ns[name] = loaded.value
+        before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
+        self._display.text(before + loaded.profile)
         return None
 
     def _inspect(self, header: dict[str, Any], request: dict[str, Any]) -> None:
