@@ -44,9 +44,17 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
           })
         : args.stop
           ? await session.stop(args.cell!)
-          : await session.follow(args.cell!, args.offset === undefined ? waiting : { ...waiting, waitMs: 0 });
+          : await session.follow(args.cell!, {
+              ...waiting,
+              ...(args.offset === undefined ? {} : { until: args.offset + args.max_chars }),
+            });
     for (const note of session.takeNotes()) response.note(note);
-    response.showCell({ view, offset: args.offset, maxChars: args.max_chars });
+    response.showCell({
+      view,
+      showCode: args.code === undefined && args.offset === undefined,
+      offset: args.offset,
+      maxChars: args.max_chars,
+    });
   },
 });
 
