@@ -13,13 +13,17 @@ export type Say = (line: string) => void;
 
 export const say: Say = (line) => void process.stdout.write(`${line}\n`);
 
-/** Runs `work` under a label; `note` sets what stands behind the seconds while it runs. */
+/** Runs `work` under a label; `note` sets what stands behind the seconds while it runs, said once and not again. */
 export async function step<T>(label: string, work: (note: Say) => Promise<T>): Promise<T> {
   const started = performance.now();
   const seconds = () => Math.round((performance.now() - started) / 1000);
   let latest = "";
+  let said = "";
   say(`${label} …`);
-  const ticker = setInterval(() => say(`  … ${seconds()} s  ${latest}`.trimEnd()), EVERY_MS);
+  const ticker = setInterval(() => {
+    say(`  … ${seconds()} s  ${latest === said ? "" : latest}`.trimEnd());
+    said = latest;
+  }, EVERY_MS);
   try {
     const result = await work((line) => {
       latest = line.replace(BAR, "").trim().slice(0, LINE);
