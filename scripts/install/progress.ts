@@ -5,8 +5,8 @@ import { type SpawnOptions, spawn } from "node:child_process";
 const LINE = 80;
 /** How much of a failed command's output is kept, in `characters`. */
 const TAIL = 4000;
-/** pip draws its progress; here a line is enough. */
-const BAR = /[━╸╺]+/g;
+/** Of pip's lines, what says nothing here: the drawn progress, and what a wheel was built for. */
+const NOISE = /[━╸╺]+|-(?:cp|py)\d\S*/g;
 const EVERY_MS = 10_000;
 
 export type Say = (line: string) => void;
@@ -26,7 +26,7 @@ export async function step<T>(label: string, work: (note: Say) => Promise<T>): P
   }, EVERY_MS);
   try {
     const result = await work((line) => {
-      latest = line.replace(BAR, "").trim().slice(0, LINE);
+      latest = line.replace(NOISE, "").trim().slice(0, LINE);
     });
     say(`  done in ${seconds()} s`);
     return result;
