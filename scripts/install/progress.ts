@@ -26,7 +26,7 @@ export async function step<T>(label: string, work: (note: Say) => Promise<T>): P
   }, EVERY_MS);
   try {
     const result = await work((line) => {
-      latest = line.replace(NOISE, "").trim().slice(0, LINE);
+      latest = clip(line.replace(NOISE, "").trim());
     });
     say(`  done in ${seconds()} s`);
     return result;
@@ -36,6 +36,11 @@ export async function step<T>(label: string, work: (note: Say) => Promise<T>): P
   } finally {
     clearInterval(ticker);
   }
+}
+
+/** The words of `line` that fit. */
+function clip(line: string): string {
+  return line.length <= LINE ? line : `${line.slice(0, LINE).replace(/\S*$/, "").trimEnd()} …`;
 }
 
 /** A command that ended badly: its message carries the end of what it wrote. */
