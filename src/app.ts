@@ -105,6 +105,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
     project: config.project,
     roots: config.roots,
     deny: config.deny,
+    denyOrigin: config.origins.deny,
     own: config.guarded,
     home: config.home,
   });

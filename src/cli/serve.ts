@@ -21,7 +21,7 @@ const MAX_LOGGED = 500;
 export function registerServe(program: Command): void {
   program
     .command("serve")
-    .description("Serve MCP over stdin and stdout; a client such as Claude starts this.")
+    .description("speak MCP over stdin and stdout: what a client starts")
     .option(
       "--project <directory>",
       "the project whose files may be loaded (default: CLAUDE_PROJECT_DIR, else the current directory)",
