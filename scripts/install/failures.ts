@@ -8,10 +8,13 @@ export function explained(error: unknown): unknown {
   const { message } = error as Error;
   const reason = pipFailure(message);
   if (reason === undefined) return error;
-  const own = message.split("\n").filter((line) => /^\s*ERROR: /.test(line));
-  return new Error([reason, ...own.slice(-3).map((line) => `  pip: ${line.trim()}`)].join("\n"), {
-    cause: error,
-  });
+  // The line about versions that other Pythons would take names every one of them.
+  const own = message
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith("ERROR: ") && !line.startsWith("ERROR: Ignored "))
+    .map((line) => `  pip: ${line.slice(0, CLIP)}`);
+  return new Error([reason, ...own.slice(-3)].join("\n"), { cause: error });
 }
 
 /** Which package pip could not bring and what to do, or undefined where its output names none. */
