@@ -118,6 +118,12 @@ export function explainConnection({ label, foundBy }: EngineAddress, cause: unkn
   return unavailable(`${engine} ${why}`, "Restart Docker and try again.", cause);
 }
 
+/** Nobody answered at the engine's address, or it hung up. */
+export function isConnectionLoss(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return ["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EACCES"].includes(code ?? "");
+}
+
 /** The engine says that there is no such container or image, or that its removal is under way. */
 export function isGone(error: unknown): boolean {
   const status = (error as { statusCode?: number }).statusCode;

@@ -27,7 +27,7 @@ export class Standby implements AsyncDisposable {
     clearTimeout(this.timer);
     try {
       const kernel = warm && (await unlessAborted(warm, signal));
-      if (kernel && !kernel.channel.closedFor) return kernel;
+      if (kernel && !kernel.channel.closedFor && (await kernel.responds())) return kernel;
       void kernel?.end(new ClocheError("sandbox.lost", { message: "the standby ended" }));
       return await this.launch(signal);
     } catch (error) {
