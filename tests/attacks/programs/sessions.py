@@ -30,21 +30,23 @@ def session_data(target: Target) -> str:
         return expect_token(file.read(), target)
 
 
+_PROGRAMS = ("/proc", "/sys", "/usr", "/opt/cloche/python", "/bin", "/lib", "/lib64")
+
+
 @attack("another session's files beside its own", "no canary of another session")
 def beside(target: Target) -> str:
     """Climbs from its own mounts; a bind mount of one directory must not show its neighbours."""
-    climbs = [f"{base}/.." for base in ("/scratch", "/cloche", "/data", "/workspace", "/tmp", "/dev/shm")]
+    bases = ("/scratch", "/cloche", "/data", "/workspace", "/tmp", "/dev/shm")
+    climbs = {os.path.realpath(f"{base}/..") for base in bases}
     if not target.inside:
-        climbs = [os.path.dirname(os.path.dirname(target.files["session_scratch"]))]
+        climbs = {os.path.dirname(os.path.dirname(target.files["session_scratch"]))}
+    name = os.path.basename(target.files["session_scratch"])
     for climb in climbs:
         for directory, below, names in os.walk(climb):
-            if directory.count("/") > 6 + climb.count("/") or directory.startswith(f"{climb}/proc"):
-                below.clear()
-            if directory == climb and target.inside:
-                below[:] = [name for name in below if name not in ("proc", "sys", "usr", "lib", "opt")]
-            for name in names:
-                if name == os.path.basename(target.files["session_scratch"]):
-                    return f"{directory}/{name}"
+            if name in names:
+                return f"{directory}/{name}"
+            # Programs and libraries are nobody's session.
+            below[:] = [sub for sub in below if os.path.join(directory, sub) not in _PROGRAMS]
     raise Stopped("no canary of another session")
 
 
