@@ -146,7 +146,7 @@ eachSandbox("output", (kind) => {
     }
     expect(answers).toBeGreaterThan(1);
     expect(text.trimEnd()).toBe(Array.from({ length: 12 }, (_, i) => `line ${i}`).join("\n"));
-    const beyond = await server.call("exec", { cell: begun.cell, offset: text.length + 1 });
+    const beyond = await server.call("exec", { cell: begun.cell, offset: text.trimEnd().length + 1 });
     expect(beyond.status).toContain("ok, no further output");
   });
 
