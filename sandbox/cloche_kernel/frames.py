@@ -32,7 +32,14 @@ def _no_json(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-_decode = JSONDecoder(parse_constant=_no_json).decode
+def _once(pairs: list[tuple[str, Any]]) -> Header:
+    header = dict(pairs)
+    if len(header) != len(pairs):
+        raise ValueError("a field twice")
+    return header
+
+
+_decode = JSONDecoder(object_pairs_hook=_once, parse_constant=_no_json).decode
 
 
 def _parse(text: bytes) -> Header:

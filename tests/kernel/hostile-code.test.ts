@@ -29,6 +29,8 @@ interface Case {
   own?: RegExp;
   /** the kernel does not survive it, and the reason is named in this way */
   ends?: RegExp;
+  /** `seconds` its call waits, 3 where it is left out */
+  wait?: number;
 }
 
 /** Replaced names of Python and of the kernel's own package; none may cost another cell its answer. */
@@ -64,6 +66,7 @@ const replaced: Case[] = [
   {
     what: "the shell's run_cell",
     code: "ip = get_ipython()\ntype(ip).run_cell = type(ip).run_cell_async = lambda *a, **k: None\nNone",
+    ends: /A cell replaced how IPython runs code/,
   },
   {
     what: "the kernel's frames and messages",
@@ -183,8 +186,15 @@ const lies: Case[] = [
   },
   {
     what: "a stack pipe that never runs dry",
-    code: `${GRAB}\nimport fcntl\ndef fill():\n    while True:\n        for d in range(200, 212):\n            if d != FD:\n                try: os.write(d, b"lie" * 1000)\n                except OSError: pass\nthreading.Thread(target=fill, daemon=True).start()\ntime.sleep(2)\n'done'`,
-    own: /^'done'$/,
+    code: `${GRAB}
+link = lambda d: os.readlink(f"/proc/self/fd/{d}")
+STACKS = next(d for d in map(int, os.listdir("/proc/self/fd")) if d >= 200 and link(d).startswith("pipe:") and link(d) != link(1))
+os.set_blocking(STACKS, True)
+def fill():
+    while True: os.write(STACKS, b"lie" * 1000)
+for _ in range(4): threading.Thread(target=fill, daemon=True).start()
+time.sleep(20)`,
+    wait: 1,
   },
   {
     what: "an answer from a forked child",
@@ -195,7 +205,6 @@ const lies: Case[] = [
     what: "requests that a forked child steals",
     code: `${GRAB}\nimport ctypes\npid = ctypes.CDLL(None).fork()\nif pid == 0:\n    while True:\n        try: os.read(FD, 1)\n        except OSError: time.sleep(0.001)\n'forked'`,
     own: /^'forked'$/,
-    ends: /./,
   },
   {
     what: "ends of its own cell from a thread, later",
@@ -216,24 +225,25 @@ eachSandbox("hostile code", (kind) => {
   beforeAll(async () => {
     place = new Place(kind);
     server = await place.start();
-    await server.exec("kept = 41", { session: "beside" });
+    for (const session of ["beside", "hostile"]) await server.exec("kept = 41", { session });
   });
   afterAll(async () => place?.[Symbol.asyncDispose]());
 
   /** Runs it, and then 1+1 until that is 2: a kernel that does not answer is stopped, as a caller would. */
-  async function play({ code, own, ends }: Case) {
+  async function play({ code, own, ends, wait = 3 }: Case) {
     await server.call("reset", { session: "hostile" });
-    const exec = (text: string) => server.exec(text, { wait_s: 8, session: "hostile" });
+    const exec = (text: string) => server.exec(text, { wait_s: 3, session: "hostile" });
     const said: string[] = [];
-    const first = await exec(code);
+    const first = await server.exec(code, { wait_s: wait, session: "hostile" });
     said.push(first.text);
     if (own) expect(first.text).toMatch(own);
     let last = first;
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 8; round++) {
       if (last.status.includes("running"))
         said.push((await server.call("exec", { cell: last.cell, stop: true, session: "hostile" })).text);
       // A lie that a thread tells later comes between two cells.
-      if (round === 0 && ends) await new Promise((resolve) => setTimeout(resolve, 700));
+      if (round === 0 && ends && first.status.includes("ok"))
+        await new Promise((resolve) => setTimeout(resolve, 700));
       last = await exec("1+1");
       said.push(last.text);
       if (/(^|\n)2$/.test(last.text) && last.status.includes("ok") && (round > 0 || !ends)) break;
@@ -241,7 +251,7 @@ eachSandbox("hostile code", (kind) => {
     const sentences = said.join("\n---\n");
     expect(last.text, sentences).toMatch(/(^|\n)2$/);
     if (ends) {
-      expect(sentences).toMatch(/kernel ended: .*variables are gone/s);
+      expect(sentences).toMatch(/kernel ended: .*variables(, files and loaded data)? are gone/s);
       expect(sentences).toMatch(ends);
     }
     // Nobody else was answered by it.
