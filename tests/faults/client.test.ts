@@ -87,7 +87,6 @@ anySandbox("a client that reads nothing", (kind) => {
     wire.process.stdout.resume();
     const answers = await Promise.all(calls);
     expectAnswered(wire);
-    console.log(answers.length, before, most);
     expect(answers.length).toBe(numbers.length);
     expect(most - before).toBeLessThan(200_000_000);
   });
