@@ -13,7 +13,7 @@ import {
 import { streamTransport } from "../../src/kernel/transport.ts";
 import { House, type Lie, type LyingLine } from "./lying-sandbox.ts";
 
-const WAIT = { waitMs: 20_000 };
+const WAIT = { waitMs: 45_000 };
 const piece = Buffer.alloc(MAX_BODY_PIECE_BYTES);
 const png = { mime: "image/png", body: true };
 const prefix = (header: number, payload: number) => {
