@@ -120,8 +120,10 @@ export function explainConnection({ label, foundBy }: EngineAddress, cause: unkn
 
 /** Nobody answered at the engine's address, or it hung up. */
 export function isConnectionLoss(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return ["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EACCES"].includes(code ?? "");
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  // A file of ours that is missing or closed carries the same codes as a socket that is.
+  if (code === "ENOENT" || code === "EACCES") return syscall === "connect";
+  return ["ECONNREFUSED", "ECONNRESET", "EPIPE"].includes(code ?? "");
 }
 
 /** The engine says that there is no such container or image, or that its removal is under way. */
