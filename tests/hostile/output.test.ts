@@ -133,8 +133,14 @@ eachSandbox("hostile output", (kind) => {
       ["load", { text: "x", format: evil.slice(0, 40) }],
       ["exec", { code: "1", session: evil }],
       ["vars", { name: evil }],
+      ["exec", { code: "1", [evil]: 1 }],
+      ["reset", { [evil]: evil }],
     ] as const)
       expectClean(await server.call(tool, args));
+    await expect(server.call(evil, {})).rejects.toSatisfy((error: Error) => {
+      expectCleanText(error.message);
+      return /not found/.test(error.message);
+    });
     await expectUsable(server);
   });
 

@@ -1,6 +1,5 @@
 // reset: start a session over.
-import { z } from "zod";
-import { defineTool } from "../tool.ts";
+import { defineTool, toolArguments } from "../tool.ts";
 import { sessionArgument } from "./session-argument.ts";
 
 export const reset = defineTool({
@@ -10,7 +9,7 @@ export const reset = defineTool({
   description:
     "Clears the session: variables, running cell, files in /workspace, loaded data. Cell numbers go on; outputs of earlier cells can still be read with exec {cell}.",
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
-  schema: z.strictObject({ session: sessionArgument }),
+  schema: toolArguments({ session: sessionArgument }),
   async handle({ session: name }, { sessions }, response) {
     const session = sessions.findKnown(name);
     const notes = session.takeNotes();
