@@ -1,0 +1,58 @@
+"""What the parts of a checkpoint share: the refusal, the shape of a reduction, and where values live."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+#: what `object.__reduce__` may answer, with a state setter as the sixth part; or NotImplemented
+Reduced = Any
+
+
+class NotKept(Exception):
+    """A value cannot come back as it is. The text is a reason a person reads: "a running generator (it holds …)"."""
+
+
+@dataclass
+class Scope:
+    """The live session as a pickler sees it, and what it learns on its way."""
+
+    namespace: dict[str, Any]
+    #: id of something of the kernel's own → the name it is stored by
+    names_of_ours: dict[int, str] = field(default_factory=dict)
+    mentions: set[str] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)
+    #: what the person should know of values that are kept
+    remarks: list[str] = field(default_factory=list)
+    #: a function was met that can reach what its code does not name
+    risky: bool = False
+
+    @classmethod
+    def of(cls, namespace: dict[str, Any], shell: Any = None) -> Scope:
+        ours: dict[int, str] = {id(namespace): "namespace"}
+        main = sys.modules.get("__main__")
+        if main is not None:
+            ours[id(main)] = "main"
+        for name in ("stdin", "stdout", "stderr"):
+            ours[id(getattr(sys, name))] = f"sys.{name}"
+        if shell is not None:
+            ours[id(shell)] = "shell"
+        return cls(namespace, ours)
+
+    def note_library(self, kind: type) -> None:
+        self.kinds.add(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def find_ours(name: str, namespace: dict[str, Any], shell: Any = None) -> Any:
+    """What `Scope.of` gave a name to, in the kernel that reads."""
+    if name == "namespace":
+        return namespace
+    if name == "main":
+        return sys.modules["__main__"]
+    if name == "shell":
+        return shell
+    if name.startswith("globals of "):
+        return vars(import_module(name.removeprefix("globals of ")))
+    return getattr(sys, name.removeprefix("sys."))

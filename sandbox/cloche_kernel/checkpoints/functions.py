@@ -1,0 +1,96 @@
+"""Functions, their code and the cells they close over. Two that share a cell share it again."""
+
+from __future__ import annotations
+
+import marshal
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from cloche_kernel.checkpoints import rebuild
+from cloche_kernel.checkpoints.contract import Reduced, Scope
+
+#: names through which code reaches variables that it does not spell out
+DYNAMIC = frozenset(
+    {
+        "exec", "eval", "globals", "locals", "vars", "compile", "__import__", "__main__", "__globals__", "__builtins__",
+        "get_ipython", "run_line_magic", "run_cell_magic", "system", "getoutput", "user_ns", "modules", "_getframe",
+        "currentframe", "stack", "gc", "ctypes", "f_globals", "f_locals", "f_back", "settrace", "setprofile",
+        "__dict__", "import_module", "run_path", "run_module", "register", "atexit", "finalize", "Timer", "Thread",
+        "tb_frame", "runcell", "inspect", "dir", "setattr", "builtins", "signal", "__subclasses__",
+    }
+)  # fmt: skip
+_ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__doc__", "__module__", "__qualname__")
+
+
+def reduce_function(function: types.FunctionType, scope: Scope) -> Reduced:
+    if is_by_reference(function):
+        return NotImplemented
+    state: dict[str, Any] = {name: getattr(function, name) for name in _ATTRIBUTES}
+    state["__dict__"] = dict(function.__dict__)
+    if sys.version_info >= (3, 14):
+        state["__annotate__"] = function.__annotate__
+    else:
+        state["__annotations__"] = function.__annotations__
+    if sys.version_info >= (3, 12):
+        state["__type_params__"] = function.__type_params__
+    for body in codes(function.__code__):
+        scope.mentions.update(body.co_names)
+        scope.risky = scope.risky or not DYNAMIC.isdisjoint(body.co_names)
+    arguments = (function.__code__, _globals(function, scope), function.__name__, function.__closure__ or ())
+    return rebuild.function, arguments, state, None, None, rebuild.fill_function
+
+
+def _globals(function: types.FunctionType, scope: Scope) -> dict[str, Any]:
+    """Its globals. Those of a module that can be imported are that module's again, not a copy."""
+    found = function.__globals__
+    name = found.get("__name__")
+    if id(found) not in scope.names_of_ours and isinstance(name, str) and name != "__main__":
+        module = sys.modules.get(name)
+        if module is not None and vars(module) is found:
+            scope.names_of_ours[id(found)] = f"globals of {name}"
+    return found
+
+
+def is_by_reference(function: types.FunctionType) -> bool:
+    """Whether importing its module gives this very function."""
+    return found_by_name(function, function.__module__, function.__qualname__)
+
+
+def found_by_name(value: Any, module: str | None, path: str) -> bool:
+    if not isinstance(module, str) or module in ("__main__", "builtins.__main__"):
+        return False
+    found: Any = sys.modules.get(module)
+    if found is None or not getattr(found, "__spec__", True):
+        return False
+    try:
+        for part in path.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        return False
+    return found is value
+
+
+def reduce_code(code: types.CodeType, scope: Scope) -> Reduced:
+    return rebuild.code, (marshal.dumps(code),)
+
+
+def reduce_cell(cell: types.CellType, scope: Scope) -> Reduced:
+    try:
+        state: tuple[Any, ...] = (cell.cell_contents,)
+    except ValueError:
+        state = ()
+    return rebuild.cell, (), state or (), None, None, rebuild.fill_cell
+
+
+def reduce_method(method: types.MethodType, scope: Scope) -> Reduced:
+    return types.MethodType, (method.__func__, method.__self__)
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and those inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
