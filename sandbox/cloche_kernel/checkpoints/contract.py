@@ -15,6 +15,20 @@ class NotKept(Exception):
     """A value cannot come back as it is. The text is a reason a person reads: "a running generator (it holds …)"."""
 
 
+class Mark:
+    """Stands for something of the kernel's own, by name, in what is written down."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> Any:
+        from cloche_kernel.checkpoints import rebuild
+
+        return rebuild.ours, (self.name,)
+
+
 @dataclass
 class Scope:
     """The live session as a pickler sees it, and what it learns on its way."""
@@ -24,6 +38,7 @@ class Scope:
     names_of_ours: dict[int, str] = field(default_factory=dict)
     mentions: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
+    marks: dict[str, Mark] = field(default_factory=dict)
     #: what the person should know of values that are kept
     remarks: list[str] = field(default_factory=list)
     #: a function was met that can reach what its code does not name
@@ -40,6 +55,10 @@ class Scope:
         if shell is not None:
             ours[id(shell)] = "shell"
         return cls(namespace, ours)
+
+    def mark(self, name: str) -> Mark:
+        """What is written in place of something of the kernel's own; one for each name."""
+        return self.marks.setdefault(name, Mark(name))
 
     def note_library(self, kind: type) -> None:
         self.kinds.add(f"{kind.__module__}.{kind.__qualname__}")

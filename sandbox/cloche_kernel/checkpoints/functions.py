@@ -42,7 +42,7 @@ def reduce_function(function: types.FunctionType, scope: Scope) -> Reduced:
     return rebuild.function, arguments, state, None, None, rebuild.fill_function
 
 
-def _globals(function: types.FunctionType, scope: Scope) -> dict[str, Any]:
+def _globals(function: types.FunctionType, scope: Scope) -> Any:
     """Its globals. Those of a module that can be imported are that module's again, not a copy."""
     found = function.__globals__
     name = found.get("__name__")
@@ -50,7 +50,9 @@ def _globals(function: types.FunctionType, scope: Scope) -> dict[str, Any]:
         module = sys.modules.get(name)
         if module is not None and vars(module) is found:
             scope.names_of_ours[id(found)] = f"globals of {name}"
-    return found
+    ours = scope.names_of_ours.get(id(found))
+    # As a mark and not as a dictionary: pickle asks nobody before it writes one down.
+    return found if ours is None else scope.mark(ours)
 
 
 def is_by_reference(function: types.FunctionType) -> bool:

@@ -18,8 +18,8 @@ from typing import Any, cast
 
 import cloudpickle
 
-from cloche_kernel.checkpoints import arrays, classes, functions, instances, runtime
-from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope, find_ours
+from cloche_kernel.checkpoints import arrays, classes, functions, instances, rebuild, runtime
+from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 
 #: contiguous buffers from this size on, in bytes, go beside the pickle instead of into it
 OUT_OF_BAND = 65_536
@@ -44,13 +44,21 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
 
     Raises NotKept where a value cannot be kept, and whatever the library code that was asked raised.
     """
-    target = io.BytesIO()
-    buffers: list[memoryview] = []
-    pickler = StatePickler(target, scope, buffers)
-    pickler.dump(values)
+    try:
+        target, buffers = _dump(StatePickler, values, scope)
+    except MetNamespace:
+        target, buffers = _dump(_WatchfulPickler, values, scope)
     return Taken(
         target.getvalue(), buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky
     )
+
+
+def _dump(
+    kind: type[StatePickler], values: dict[str, Any], scope: Scope
+) -> tuple[io.BytesIO, list[memoryview]]:
+    target, buffers = io.BytesIO(), list[memoryview]()
+    kind(target, scope, buffers).dump(values)
+    return target, buffers
 
 
 def give(header: bytes, buffers: Iterable[Any], namespace: dict[str, Any], shell: Any = None) -> dict[str, Any]:
@@ -60,7 +68,8 @@ def give(header: bytes, buffers: Iterable[Any], namespace: dict[str, Any], shell
         def persistent_load(self, name: Any) -> Any:
             return find_ours(name, namespace, shell)
 
-    return cast("dict[str, Any]", Reader(io.BytesIO(header), buffers=buffers).load())
+    with rebuild.into(lambda name: find_ours(name, namespace, shell)):
+        return cast("dict[str, Any]", Reader(io.BytesIO(header), buffers=buffers).load())
 
 
 class StatePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
@@ -75,14 +84,27 @@ class StatePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
         super().__init__(target, protocol=5, buffer_callback=keep_aside)
         self._scope = scope
 
-    def persistent_id(self, obj: Any) -> Any:
-        return self._scope.names_of_ours.get(id(obj))
-
     def reducer_override(self, obj: Any) -> Any:
+        ours = self._scope.names_of_ours.get(id(obj))
+        if ours is not None:
+            if ours == "shell" and type(self) is StatePickler:
+                raise MetNamespace
+            return rebuild.ours, (ours,)
         found = reduce_value(obj, self._scope)
         if found is NotImplemented:
             return super().reducer_override(obj)
         return found
+
+
+class MetNamespace(Exception):
+    """A value holds the session's namespace, or something else of the kernel's, itself."""
+
+
+class _WatchfulPickler(StatePickler):
+    """Looks at every dictionary too, so that the namespace stays the namespace; several times slower."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        return self._scope.names_of_ours.get(id(obj))
 
 
 def reduce_value(obj: Any, scope: Scope) -> Any:
@@ -105,8 +127,6 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
         return found
     singleton = _name_of_singleton(obj, kind)
     if singleton is not None:
-        from cloche_kernel.checkpoints import rebuild
-
         return rebuild.attribute, singleton
     scope.note_library(kind)
     return NotImplemented
@@ -135,6 +155,7 @@ _REDUCERS: dict[type, _Reducer] = {
     types.CodeType: functions.reduce_code,
     types.CellType: functions.reduce_cell,
     types.MethodType: functions.reduce_method,
+    Mark: lambda mark, scope: NotImplemented,
     **runtime.REDUCERS,
 }
 

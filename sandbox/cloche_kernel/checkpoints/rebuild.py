@@ -13,11 +13,32 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 _MISSING = object()
+
+
+_find: Callable[[str], Any] | None = None
+
+
+@contextmanager
+def into(find: Callable[[str], Any]) -> Iterator[None]:
+    """Within it, what was written as a mark is found by its name."""
+    global _find
+    before, _find = _find, find
+    try:
+        yield
+    finally:
+        _find = before
+
+
+def ours(name: str) -> Any:
+    """Something of the kernel's own: the namespace, the shell, a standard stream, a module's globals."""
+    if _find is None:
+        raise RuntimeError("a state is read outside of a session")
+    return _find(name)
 
 
 def code(data: bytes) -> types.CodeType:
