@@ -21,6 +21,9 @@ class Published:
     def __repr__(self) -> str:
         return f"Published {self.path} ({self.bytes:,} bytes)"
 
+    def _ipython_display_(self) -> None:
+        """Nothing: the host itself says below the cell what was published, wherever in the cell that was."""
+
 
 def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
     """
@@ -35,8 +38,6 @@ def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
     """
     source = os.fspath(path)
     with open(_descriptor(source), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{source} is not a regular file")
         try:
             answer = hostcalls.call("publish", {"name": os.path.basename(source) if name is None else name}, file)
         except hostcalls.HostCallError as error:
@@ -49,11 +50,18 @@ def publish(path: str | os.PathLike[str], name: str | None = None) -> Published:
 def _descriptor(path: str) -> int:
     try:
         # Without O_NONBLOCK a FIFO would hold the cell until somebody writes to it.
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise ValueError(f"{path} is a link; publish the file it leads to: {os.path.realpath(path)}") from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a directory: make one file of it with shutil.make_archive and publish that")
+    raise ValueError(f"{path} is not a regular file")
 
 
 async def publish_async(path: str | os.PathLike[str], name: str | None = None) -> Published:

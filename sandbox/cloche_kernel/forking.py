@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import signal
 import socket
@@ -123,6 +124,20 @@ class KernelProcess:
                 break
         return text[:_STACK_BYTES]
 
+    def place(self) -> str:
+        """Where it crashed, in words, out of faulthandler's last dump; empty where there is none."""
+        try:
+            frames = _FRAME.findall(os.read(self._stacks, 65_536))
+        except OSError:
+            return ""
+        for index, (file, line, _) in enumerate(frames):
+            if cell := _CELL.fullmatch(file):
+                inner, _, function = frames[0]
+                library = b"/".join(inner.split(b"/")[-2:])
+                inside = f", in {function.decode()} of {library.decode(errors='replace')}" if index else ""
+                return f" at {cell[1].decode()}, line {line.decode()}{inside}"[:140]
+        return ""
+
     def last_words(self) -> bytes:
         """What it wrote before it was ready."""
         try:
@@ -151,11 +166,33 @@ def _is_caught(pid: int, number: int) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-def describe_exit(status: int) -> str:
-    """How a process ended, in words."""
+#: exit statuses of a kernel that cannot go on
+OUT_OF_MEMORY = 91
+BROKEN = 92
+_MEANING = {
+    OUT_OF_MEMORY: "its memory limit was reached",
+    BROKEN: "code in a cell broke the kernel's own parts, which it cannot do without",
+}
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)
+_FRAME = re.compile(rb'^  File "([^"\n]+)", line (\d+) in ([\w<>.]+)$', re.MULTILINE)
+_CELL = re.compile(rb"<(cell \d+(?:, part \d+)?)>")
+
+
+def describe_exit(status: int, place: str = "") -> str:
+    """How a process ended, in words; `place` is where it crashed."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGKILL:
-            return "it was killed (SIGKILL), most likely because its memory limit was reached"
-        return f"it crashed ({signal.Signals(number).name})"
-    return f"it exited with status {os.WEXITSTATUS(status)}"
+            return "it was killed (SIGKILL): by its own code, or because its memory limit was reached"
+        if number in _CRASHES:
+            return f"it crashed ({signal.Signals(number).name}){place}"
+        return f"a signal ended it ({_name(number)})"
+    status = os.WEXITSTATUS(status)
+    return _MEANING.get(status, f"it exited with status {status}")
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
-import io
 import os
 import shutil
 import signal
@@ -21,17 +19,23 @@ import threadpoolctl
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.display import Display
+from cloche_kernel.forking import BROKEN, OUT_OF_MEMORY
 from cloche_kernel.imports import AfterImport
 from cloche_kernel.interrupts import Interrupts
 from cloche_kernel.line import Line, LineClosed
 from cloche_kernel.memory import SessionMemory
+from cloche_kernel.repairs import Repairs
+from cloche_kernel.reserve import Reserve
 from cloche_kernel.shell import Shell, build
+from cloche_kernel.streams import Streams, high
 from cloche_kernel.variables import Variables
 
-#: descriptors of the protocol live above this, out of the way of what user code opens and closes
-_FIRST_OWN_DESCRIPTOR = 200
-_IOLBF = 1
-_F_DUPFD_CLOEXEC = 1030
+#: a module of multiprocessing is imported when the first process is started without a fork
+_STARTS_AFRESH = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+_NO_CELL_FUNCTIONS = (
+    "Note: processes started by spawn or forkserver cannot find functions and classes of cells, and a Pool then waits "
+    "forever. Use multiprocessing.get_context('fork'), or write them to a module (%%writefile) and import it."
+)
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 
 
@@ -76,23 +80,28 @@ def become(shell: Shell, line: int, output: int, stacks: int) -> None:
     _write("/proc/self/oom_score_adj", "500")
     interrupts = Interrupts()
     interrupts.install()
-    _own_streams(output)
-    stack_file = os.fdopen(_high(stacks), "wb", buffering=0)
+    streams = Streams(output)
+    stack_file = os.fdopen(high(stacks), "wb", buffering=0)
     faulthandler.register(signal.SIGUSR2, file=stack_file, all_threads=False)
-    faulthandler.enable(file=2, all_threads=False)
-    stream = socket.socket(fileno=_high(line))
+    faulthandler.enable(file=stack_file, all_threads=False)
+    stream = socket.socket(fileno=high(line))
     stream.setblocking(False)
     cpus = os.environ.pop("CLOCHE_CPUS", "1")
     memory = SessionMemory(int(os.environ.pop("CLOCHE_MEMORY", "0")) or 1 << 62)
-    Kernel(shell, Line(stream, interrupts), interrupts, memory).serve(int(cpus))
+    Kernel(shell, Line(stream, interrupts), interrupts, memory, streams).serve(int(cpus))
 
 
 class Kernel:
-    def __init__(self, shell: Shell, line: Line, interrupts: Interrupts, memory: SessionMemory) -> None:
+    def __init__(
+        self, shell: Shell, line: Line, interrupts: Interrupts, memory: SessionMemory, streams: Streams
+    ) -> None:
         self._shell = shell
         self._line = line
         self._interrupts = interrupts
         self._memory = memory
+        self._streams = streams
+        self._reserve = Reserve()
+        self._repairs = Repairs(shell)
         self._display = Display(shell, line)
         shell.display = self._display
         figures.connect(self._display)
@@ -100,6 +109,8 @@ class Kernel:
         self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
         AfterImport("duckdb", self._fit_duckdb).install()
+        for module in _STARTS_AFRESH:
+            AfterImport(module, lambda: print(_NO_CELL_FUNCTIONS, file=sys.stderr)).install()
 
     def _fit_duckdb(self) -> None:
         from cloche_kernel.loading import engine
@@ -108,13 +119,20 @@ class Kernel:
 
     def serve(self, cpus: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
+        # Bound here: a cell can empty this very module.
+        leave, closed, out_of_memory, broken = os._exit, LineClosed, OUT_OF_MEMORY, BROKEN
         try:
             self._line.send({"type": "started", "pid": os.getpid(), "python": version})
             _settle(cpus)
             while True:
                 self._answer(*self._line.next_request())
-        except LineClosed:
-            os._exit(0)
+        except closed:
+            leave(0)
+        except MemoryError:
+            leave(out_of_memory)
+        except BaseException:
+            # Code in a cell reached into the kernel itself; where, is nothing a reader could use.
+            leave(broken)
 
     def _answer(self, header: dict[str, Any], payload: bytes) -> None:
         if header["type"] == "execute":
@@ -129,39 +147,73 @@ class Kernel:
     def _run_cell(self, header: dict[str, Any], code: str, work: Any) -> None:
         """One cell from beginning to `finished`: whatever the work does, exactly one answer goes out."""
         cell = header["id"]
+        self._streams.mend()
         self._display.begin(cell)
         hostcalls.begin_cell(cell)
-        failure: tracebacks.Failure | None = None
         try:
+            failure = self._work(cell, work)
+            if mended := self._repairs.put_back_essentials():
+                print(_put_back(mended), file=sys.stderr)
             try:
-                with self._interrupts.cell():
-                    if self._line.withdrawn(cell):
-                        raise KeyboardInterrupt
-                    failure = work()
-                    undrawn = figures.flush()
-                    if undrawn is not None and failure is None:
-                        failure = tracebacks.describe(type(undrawn), undrawn, undrawn.__traceback__)
+                self._finish(cell, failure)
             except LineClosed:
                 raise
             except BaseException:
-                failure = tracebacks.describe(*sys.exc_info())
-            end: dict[str, Any] = {}
-            status = "ok"
-            if failure is not None:
-                status = "interrupted" if failure.interrupted else "error"
-                end = {"error": failure.text, "errorName": failure.name[:200]}
-            with self._display.ending() as left_out:
-                if left_out:
-                    end["imagesLeftOut"] = left_out
-                rendering.flush_streams()
-                text = dumps(end).encode("utf-8", "replace") if end else b"{}"
-                self._line.send({"type": "finished", "id": cell, "status": status}, text)
+                failure = self._repaired(tracebacks.describe(*sys.exc_info()), everything=True)
+                self._finish(cell, failure)
         finally:
             hostcalls.begin_cell(None)
         try:
             self._variables.note(header["cell"], code)
         except Exception:
             pass  # knowing which cell changed what is worth less than the session
+
+    def _work(self, cell: str, work: Any) -> tracebacks.Failure | None:
+        """Runs the user's code; what it raised, or None."""
+        failure: tracebacks.Failure | None = None
+        try:
+            with self._interrupts.cell():
+                if self._line.withdrawn(cell):
+                    raise KeyboardInterrupt
+                with self._reserve.kept():
+                    failure = work()
+                    undrawn = figures.flush()
+                if undrawn is not None and failure is None:
+                    failure = tracebacks.describe(type(undrawn), undrawn, undrawn.__traceback__)
+        except LineClosed:
+            raise
+        except BaseException:
+            # What a cell raises is caught around it: this came from outside of it, or is an interrupt.
+            failure = tracebacks.describe(*sys.exc_info())
+            if not failure.interrupted:
+                failure = self._repaired(failure, everything=True)
+        if failure is not None and failure.foreign and not failure.out_of_memory and self._reserve.exhausted():
+            failure = tracebacks.out_of_memory()
+        if failure is not None and failure.foreign:
+            failure = self._repaired(failure, everything=False)
+        if failure is not None and failure.out_of_memory:
+            self._reserve.tight = True
+        return failure
+
+    def _repaired(self, failure: tracebacks.Failure, everything: bool) -> tracebacks.Failure:
+        """The failure; where cells had taken what Python needs, that is put back and said."""
+        if mended := self._repairs.put_back(everything):
+            failure.text += f"\n{_put_back(mended)}"
+        return failure
+
+    def _finish(self, cell: str, failure: tracebacks.Failure | None) -> None:
+        """Sends the cell's end, and nothing of it afterwards."""
+        end: dict[str, Any] = {}
+        status = "ok"
+        if failure is not None:
+            status = "interrupted" if failure.interrupted else "error"
+            end = {"error": failure.text, "errorName": failure.name[:200]}
+        with self._display.ending() as left_out:
+            if left_out:
+                end["imagesLeftOut"] = left_out
+            rendering.flush_streams()
+            text = dumps(end).encode("utf-8", "replace") if end else b"{}"
+            self._line.send({"type": "finished", "id": cell, "status": status}, text)
 
     def _load(self, request: dict[str, Any]) -> tracebacks.Failure | None:
         from cloche_kernel import loading
@@ -170,8 +222,11 @@ class Kernel:
             loaded = loading.load(cast("loading.LoadRequest", request), self._memory)
         except loading.LoadError as error:
             return tracebacks.Failure("LoadError", str(error), False)
-        self._shell.user_ns[request["name"]] = loaded.value
-        self._display.text(loaded.profile)
+        name = request["name"]
+        replaced = self._variables.facts(name)
+        self._shell.user_ns[name] = loaded.value
+        before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
+        self._display.text(before + loaded.profile)
         return None
 
     def _inspect(self, header: dict[str, Any], request: dict[str, Any]) -> None:
@@ -183,34 +238,9 @@ class Kernel:
         self._line.send({"type": "answer", "id": header["id"], "ok": ok}, dumps({"text": text}).encode())
 
 
-def _own_streams(output: int) -> None:
-    """Descriptors 0, 1 and 2 and Python's streams over them; C code's stdout goes out line by line too."""
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(null)
-    os.close(output)
-    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
-    sys.stdout = _writer(1)
-    sys.stderr = _writer(2)
-    for name in ("stdin", "stdout", "stderr"):
-        setattr(sys, f"__{name}__", getattr(sys, name))
-    libc = ctypes.CDLL(None)
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
-
-
-def _writer(descriptor: int) -> io.TextIOWrapper:
-    raw = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False), 65_536)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
-
-
-def _high(descriptor: int) -> int:
-    import fcntl
-
-    high = fcntl.fcntl(descriptor, _F_DUPFD_CLOEXEC, _FIRST_OWN_DESCRIPTOR)
-    os.close(descriptor)
-    return high
+def _put_back(mended: list[str]) -> str:
+    names = ", ".join(mended[:5]) + (f" and {len(mended) - 5} more" if len(mended) > 5 else "")
+    return f"Cells had removed or replaced what the session needs to run: {names}. It was put back."
 
 
 def _settle(cpus: int) -> None:

@@ -70,6 +70,13 @@ def body(value: Any) -> str:
     return text if len(text) <= _MAX_DETAIL else text[:_MAX_DETAIL] + "\n(cut here)"
 
 
+def one_line(text: str) -> str:
+    """`text` with what would end its line, or is no character to look at, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def library(kind: type) -> str:
     """The top module a type comes from; DuckDB's and Polars' native halves count as theirs."""
     return str(kind.__module__).partition(".")[0].lstrip("_")
@@ -80,7 +87,7 @@ def _column_list(frame: Any) -> str:
     lines = []
     for place, (name, dtype) in enumerate(frame.dtypes.items()):
         nulls = f", {int(frame.iloc[:, place].isna().sum()):,} null" if counted else ""
-        lines.append(f"  {name}: {dtype}{nulls}")
+        lines.append(f"  {one_line(str(name))}: {dtype}{nulls}")
     return "\n".join(lines)
 
 

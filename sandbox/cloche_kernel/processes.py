@@ -9,6 +9,9 @@ import time
 #: file systems in memory; what they hold counts against the session's limit
 _IN_MEMORY = ("/workspace", "/tmp", "/dev/shm")
 
+#: flag of a process in /proc/<pid>/stat that has begun to exit
+_PF_EXITING = 0x4
+
 
 def others(spare: frozenset[int]) -> list[int]:
     """Pids of every process here but this one and `spare`."""
@@ -79,6 +82,28 @@ def mounted_bytes() -> int:
         stats = os.statvfs(path)
         total += (stats.f_blocks - stats.f_bfree) * stats.f_frsize
     return total
+
+
+def wait_briefly(pid: int) -> int | None:
+    """How a child ended, or None where it has not in a tenth of a second."""
+    for _ in range(20):
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return signal.SIGKILL
+        if ended:
+            return status
+        time.sleep(0.005)
+    return None
+
+
+def is_exiting(pid: int) -> bool:
+    """Has it begun to end? It lets go of its descriptors first, and where it held much, long before it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return bool(int(file.read().rpartition(b")")[2].split()[6]) & _PF_EXITING)
+    except OSError:
+        return True
 
 
 def _is_zombie(pid: int) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import builtins
 import getpass
 import logging
+import os
+import re
+import subprocess
 import sys
 import types
 import warnings
@@ -107,6 +110,17 @@ class Shell(InteractiveShell):
 
     showindentationerror = showsyntaxerror
 
+    def system(self, cmd: str) -> None:
+        """`!command`: it writes to the cell's own descriptors, so that its output comes in order."""
+        command = self.var_expand(cmd, depth=1)
+        status = subprocess.call(command, shell=True, executable=os.environ.get("SHELL"))
+        # As IPython has it: negative for a signal, and never returned, because a value would be shown.
+        self.user_ns["_exit_code"] = 128 - status if status > 128 else status
+        if status and re.search(r"\binstall\b", command):
+            print(tracebacks.HOW_TO_ADD_PACKAGES)
+        if status and self.system_raise_on_error:
+            raise subprocess.CalledProcessError(status, command)
+
     def ask_exit(self) -> None:
         raise Refused("exit() does not end the session; the reset tool starts it over.")
 
@@ -137,8 +151,6 @@ def build() -> Shell:
     sys.modules["__main__"] = main
     shell = Shell.instance(config=config, user_module=main)
     shell.compile = _Compiler()
-    # A subprocess writes to the cell's own descriptors, so that its output comes in order.
-    shell.system = shell.system_raw
     builtins.input = _refuse_input
     getpass.getpass = _refuse_input
     for name in ("pip", "conda", "mamba", "micromamba", "uv"):

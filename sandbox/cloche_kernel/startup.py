@@ -58,6 +58,8 @@ def zygote_command(boot: dict[str, Any]) -> tuple[str, list[str], dict[str, str]
         "POLARS_FMT_MAX_COLS": "20",
         "POLARS_FMT_STR_LEN": "80",
         "POLARS_TABLE_WIDTH": "160",
+        # There is no index to reach: pip says so at once instead of trying again and again.
+        "PIP_NO_INDEX": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "NUMEXPR_MAX_THREADS": "1",

@@ -191,7 +191,8 @@ class Supervisor:
         """Ends the kernel for `reason`, and first what it started; its exit status then arrives as for any death."""
         if self._kernel is None or not self._kernel.pid:
             return
-        self._ended_for = reason
+        # What comes to light while it is dying is not why it dies.
+        self._ended_for = self._ended_for or reason
         spare = {self._kernel.pid, self._zygote.pid if self._zygote else 0}
         processes.end_all(frozenset(spare), {}, 1.0)
         self._kernel.signal(signal.SIGKILL)
@@ -199,7 +200,7 @@ class Supervisor:
     def _kernel_died(self, status: int) -> None:
         """Reports the end of a kernel, and replaces it."""
         self._output.drain()
-        reason = self._ended_for or describe_exit(status)
+        reason = self._ended_for or describe_exit(status, self._kernel.place() if self._kernel else "")
         cell = self._output.cell
         self._output.end()
         self._host.send({"type": "exited", "reason": reason} | ({} if cell is None else {"id": cell}))
@@ -245,6 +246,8 @@ class Supervisor:
                 # A kernel that has not begun the cell yet ignores the signal, and then finds the frame.
                 self._tell_kernel(frame)
                 self._kernel.signal(signal.SIGINT)
+                # One that was stopped hears it only when it goes on.
+                self._kernel.signal(signal.SIGCONT)
         elif kind == "stack":
             stack = self._kernel.stack() if self._kernel is not None else b""
             self._host.send({"type": "stack", "id": header["id"]}, stack)
@@ -318,16 +321,11 @@ class Supervisor:
         if not kernel.pid:
             self._start_failed(kernel)
             return
-        for _ in range(20):
-            try:
-                pid, status = os.waitpid(kernel.pid, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = kernel.pid, signal.SIGKILL
-            if pid:
-                self._kernel_died(status)
-                return
-            time.sleep(0.005)
-        self._end_kernel("it closed its line to Cloche")
+        status = processes.wait_briefly(kernel.pid)
+        if status is not None:
+            self._kernel_died(status)
+        elif not processes.is_exiting(kernel.pid):
+            self._end_kernel("it closed its line to Cloche")
 
     def _start_failed(self, kernel: KernelProcess) -> None:
         """A kernel ended before it was ready: what it said goes to the diagnostics, and a few more are tried."""

@@ -37,21 +37,49 @@ class Failure:
     name: str
     text: str
     interrupted: bool
+    #: no line of the user's raised it: Python, IPython or Cloche failed around the cell
+    foreign: bool = False
+    out_of_memory: bool = False
 
 
 def describe(kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> Failure:
-    """Never raises, whatever the exception's own methods do."""
+    """Never raises, whatever the exception's own methods do and a cell took from Python."""
+    try:
+        return _describe(kind, value, trace)
+    except BaseException as error:
+        return Failure(
+            type(error).__name__,
+            f"The cell failed, and what it raised could not be shown ({type(error).__name__}).",
+            False,
+            True,
+        )
+
+
+def out_of_memory() -> Failure:
+    """For a cell that failed because nothing was left to tell how."""
+    return Failure("MemoryError", "MemoryError" + _OUT_OF_MEMORY, False, True, True)
+
+
+def _describe(kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> Failure:
     if kind is None or value is None:
         return Failure("Exception", "The cell failed.", False)
     if kind is KeyboardInterrupt:
         return Failure("KeyboardInterrupt", _where(trace), True)
     if kind is SystemExit:
         return Failure("SystemExit", f"SystemExit: {value}. The session goes on; the reset tool starts it over.", False)
+    foreign = not any(_is_users(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(trace))
+    if foreign and isinstance(cause := value.__context__, MemoryError):
+        # IPython needs memory too to say that there is none.
+        kind, value, trace = MemoryError, cause, cause.__traceback__
+    if foreign and kind is MemoryError and _innermost(trace) == "ast_parse":
+        return Failure("MemoryError", "MemoryError: the code is nested too deeply for Python's parser.", False)
     try:
         text = _render(kind, value, trace)
+    except MemoryError:
+        text = kind.__name__ + _OUT_OF_MEMORY
     except BaseException as error:
         text = f"{kind.__name__} (its own message could not be shown: {type(error).__name__})"
-    return Failure(kind.__name__, _shorten(text), False)
+    return Failure(kind.__name__, _shorten(text), False, foreign, _OUT_OF_MEMORY in text)
 
 
 def _render(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> str:
@@ -67,6 +95,12 @@ def _render(kind: type[BaseException], value: BaseException, trace: TracebackTyp
     if isinstance(value, MemoryError):
         text += _OUT_OF_MEMORY
     return text
+
+
+def _innermost(trace: TracebackType | None) -> str:
+    """Name of the function that raised."""
+    names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(trace)]
+    return names[-1] if names else ""
 
 
 def _is_of_the_host(path: object) -> bool:

@@ -91,7 +91,7 @@ class Variables:
         value = self._namespace[name]
         note = self._notes.get(name)
         origin = f", last bound or changed in {note}" if note else ""
-        head = f"{name}: {_words(lambda: previews.facts(value), _PATIENCE)}{origin}"
+        head = f"{_short(name)}: {_words(lambda: previews.facts(value), _PATIENCE)}{origin}"
         body = _words(lambda: previews.body(value), _PATIENCE_DETAIL)
         page = body[offset : offset + limit]
         more = len(body) - offset - len(page)
@@ -100,15 +100,21 @@ class Variables:
             page = f"(it has only {len(body):,} characters)"
         return f"{head}\n{page}{tail}", True
 
+    def facts(self, name: str) -> str | None:
+        """Type and shape of the user's variable of that name, None where there is none."""
+        if name not in self._namespace or name in self._own():
+            return None
+        return previews.one_line(_words(lambda: previews.facts(self._namespace[name]), _PATIENCE))
+
     def _line(self, name: str, value: Any, until: float) -> str:
         note = self._notes.get(name)
         origin = f", {note}" if note else ""
         left = until - time.monotonic()
         if left <= 0:
-            return f"{_short(name)}: {type(value).__name__}{origin}: (no time left to look at it)"
+            return previews.one_line(f"{_short(name)}: {type(value).__name__}{origin}: (no time left to look at it)")
         facts = _words(lambda: previews.facts(value), min(left, _PATIENCE))
         preview = _words(lambda: previews.preview(value), min(left, _PATIENCE))
-        return f"{_short(name)}: {facts}{origin}{': ' + preview if preview else ''}"
+        return previews.one_line(f"{_short(name)}: {facts}{origin}{': ' + preview if preview else ''}")
 
     def _visible(self) -> Iterator[tuple[str, Any]]:
         own = self._own()
@@ -161,4 +167,4 @@ def _words(describe: Callable[[], str], seconds: float) -> str:
 
 def _short(name: str) -> str:
     # `globals()` takes any text for a name.
-    return name if len(name) <= 100 else name[:100] + "…"
+    return previews.one_line(name if len(name) <= 100 else name[:100] + "…")

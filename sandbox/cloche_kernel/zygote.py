@@ -22,6 +22,9 @@ def main() -> None:
     libc = ctypes.CDLL(None)
     # Kernels share this process's memory: none of them may trace or read it.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    from cloche_kernel import own_builtins
+
+    own_builtins.install(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from cloche_kernel import kernel
 
     shell = kernel.prepare()

@@ -12,7 +12,7 @@ const SCHEMA = fileURLToPath(new URL("../config/config.schema.json", import.meta
 export function registerConfig(program: Command, { resolveConfig, terminal }: CliContext): void {
   program
     .command("config")
-    .description("show each setting, its value and where it came from")
+    .description("show each setting and where its value came from")
     .option(...PROJECT_OPTION)
     .option(...JSON_OPTION)
     .addHelpText(

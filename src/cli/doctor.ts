@@ -25,7 +25,7 @@ interface Diagnosis {
 export function registerDoctor(program: Command, { resolveConfig, sandboxes, terminal }: CliContext): void {
   program
     .command("doctor")
-    .description("say which sandbox would serve, which limits it enforces, what is missing and how to fix it")
+    .description("say which sandbox would serve and what is missing")
     .option(...PROJECT_OPTION)
     .option("--sandbox <kind>", "docker, bubblewrap or auto")
     .option(...JSON_OPTION)

@@ -20,12 +20,14 @@ interface Options {
 export function registerLogs(program: Command, { resolveConfig, terminal }: CliContext): void {
   program
     .command("logs")
-    .description("show what servers logged; code and outputs are never in it")
+    .description("show what servers logged: never code or output")
     .option("-n, --lines <count>", "how many lines", wholeNumber, DEFAULT_LINES)
     .option("-f, --follow", "go on with new lines until interrupted")
     .option("--session <name>", "only lines about this session")
     .option("--json", "the lines as they are on disk")
-    .action((options: Options) => showLogs(resolveConfig({}).paths.logFile, options, terminal));
+    .action((options: Options) =>
+      showLogs(resolveConfig({ mayBeBroken: true }).paths.logFile, options, terminal),
+    );
 }
 
 async function showLogs(path: string, options: Options, terminal: Terminal): Promise<void> {

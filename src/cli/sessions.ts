@@ -20,12 +20,13 @@ export interface ListedSession {
 export function registerSessions(program: Command, context: CliContext): void {
   program
     .command("sessions")
-    .description("list the project's sessions")
+    .description("list the project's sessions and who holds them")
     .option(...PROJECT_OPTION)
     .option("--all", "list every project that has state instead")
     .option(...JSON_OPTION)
     .action(({ project, all, json }: { project?: string; all?: boolean; json?: boolean }) => {
-      const config = context.resolveConfig(project === undefined ? {} : { project });
+      const place = project === undefined ? {} : { project };
+      const config = context.resolveConfig({ ...place, mayBeBroken: true });
       if (all) {
         const projects = knownProjects(config.paths).map((known) => ({
           ...known,

@@ -4,6 +4,7 @@ import type { Config } from "../config/config.ts";
 import { prepareState } from "../config/paths.ts";
 import { recordTrust, revokeTrust } from "../config/trust.ts";
 import { ClocheError } from "../shared/errors.ts";
+import { isAgreed } from "./agreement.ts";
 import { type CliContext, PROJECT_OPTION } from "./context.ts";
 
 interface Options {
@@ -16,7 +17,7 @@ interface Options {
 export function registerTrust(program: Command, context: CliContext): void {
   program
     .command("trust")
-    .description("let the project's .cloche.json widen what sessions may do")
+    .description("let the project's .cloche.json widen settings")
     .option(...PROJECT_OPTION)
     .option("--show", "only show what it asks for and whether it is trusted")
     .option("--revoke", "trust it no longer")
@@ -32,11 +33,13 @@ async function trust(
   { project, show, revoke, yes }: Options,
   { resolveConfig, terminal }: CliContext,
 ): Promise<void> {
-  const config = resolveConfig(project === undefined ? {} : { project });
+  const place = project === undefined ? {} : { project };
   if (revoke) {
-    revokeTrust(config.paths.trust);
-    return terminal.print(`The .cloche.json of ${config.project} may only narrow from now on.`);
+    const { paths, project: path } = resolveConfig({ ...place, mayBeGone: true, mayBeBroken: true });
+    revokeTrust(paths.trust);
+    return terminal.print(`The .cloche.json of ${path} may only narrow from now on.`);
   }
+  const config = resolveConfig(place);
   terminal.print(describe(config));
   const request = config.projectFile;
   if (show || !request || request.trusted) return;
@@ -46,13 +49,7 @@ async function trust(
       message: "trusting a project is the person's decision, and this command was run by Claude",
       hint: "Run `cloche trust` in a terminal of your own.",
     });
-  const agreed = yes || (await terminal.confirm("Trust this content?"));
-  if (agreed === undefined)
-    throw new ClocheError("input.invalid", {
-      message: "there is no terminal to ask at",
-      hint: "Run it in a terminal, or add --yes.",
-    });
-  if (!agreed) return terminal.print("Nothing was changed.");
+  if (!(await isAgreed(terminal, "Trust this content?", yes))) return terminal.print("Nothing was changed.");
   prepareState(config.paths, config.uid);
   recordTrust(config.paths.trust, config.project, request.sha256);
   terminal.print("Trusted. Servers that start from now on follow it.");

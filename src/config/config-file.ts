@@ -80,11 +80,19 @@ function issueText(issue: { code?: string; message: string; errors?: unknown } |
   return (issue?.message ?? "is not valid")
     .replace(/^Invalid (input|option): /, "")
     .replaceAll('"|"', '" or "')
-    .replace(/, received (\w+)$/, ", not a $1")
-    .replace(
-      /expected (number|string|array|object)/,
-      (_, type) => `expected ${type === "array" ? "a list" : `a ${type}`}`,
-    );
+    .replace(/expected (number|string|array|object)\b/, (_, type) => `expected ${withArticle(type)}`)
+    .replace(/, received (\w+)$/, (_, type) => `, not ${withArticle(type)}`);
+}
+
+/** A JSON type as a person calls it. */
+function withArticle(type: string): string {
+  const names: Record<string, string> = {
+    array: "a list",
+    object: "an object",
+    null: "null",
+    undefined: "nothing",
+  };
+  return names[type] ?? `a ${type}`;
 }
 
 function invalid(message: string, hint?: string): ClocheError {

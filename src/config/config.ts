@@ -2,6 +2,7 @@
 // environment, the project's .cloche.json (as far as it narrows or is trusted), config.json, the default.
 import { dirname, join } from "node:path";
 import type { Limits } from "../sandboxes/sandbox.ts";
+import { asClocheError } from "../shared/errors.ts";
 import { parseSetting, parseSettings, readSettingsBytes } from "./config-file.ts";
 import { assign, type Draft } from "./draft.ts";
 import { type Installation, readInstallation } from "./installation.ts";
@@ -30,6 +31,8 @@ export type ConfigOptions = {
   project?: string;
   /** the project directory may have been deleted */
   mayBeGone?: boolean;
+  /** a .cloche.json that cannot be used is passed over with a warning */
+  mayBeBroken?: boolean;
 } & { [Name in SettingName]?: string };
 
 /** Plain data; sizes in `bytes`. */
@@ -83,16 +86,13 @@ export function resolveConfig(
     fitTmpfs(draft);
   }
 
-  const file = join(project.path, PROJECT_FILE);
-  const theirs = readSettingsBytes(file, file, false);
-  const projectFile =
-    theirs &&
-    applyProject(draft, parseSettings(theirs, file), {
-      file,
-      sha256: contentHash(theirs),
-      trusted: isTrusted(paths.trust, project.path, theirs),
-      home: surroundings.home,
-    });
+  const projectFile = takeProjectFile(
+    draft,
+    project.path,
+    paths.trust,
+    surroundings.home,
+    options.mayBeBroken,
+  );
 
   for (const name of settingNames) {
     const variable = settingVariables[name];
@@ -120,6 +120,32 @@ export function resolveConfig(
     home: surroundings.home,
     uid: surroundings.uid,
   };
+}
+
+/** What the project's own file changes, as far as it may; undefined where there is none, or none that can be used. */
+function takeProjectFile(
+  draft: Draft,
+  project: string,
+  trust: string,
+  home: string,
+  mayBeBroken = false,
+): ProjectRequest | undefined {
+  const file = join(project, PROJECT_FILE);
+  try {
+    const bytes = readSettingsBytes(file, file, false);
+    if (!bytes) return undefined;
+    const trusted = isTrusted(trust, project, bytes);
+    return applyProject(draft, parseSettings(bytes, file), {
+      file,
+      sha256: contentHash(bytes),
+      trusted,
+      home,
+    });
+  } catch (error) {
+    if (!mayBeBroken) throw error;
+    draft.warnings.push(asClocheError(error).sentence);
+    return undefined;
+  }
 }
 
 /** Brings values that depend on each other or on the machine in line. */

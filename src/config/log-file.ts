@@ -36,13 +36,22 @@ export function openLogFile(options: LogFileOptions): Logger {
   return logger(new LogFile(sink), redactor(options.env), { pid: process.pid });
 }
 
+/** What JSON leaves as it is and a terminal obeys or does not show. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Default_Ignorable_Code_Point}]/gv;
+
+function escaped(character: string): string {
+  return Array.from({ length: character.length }, (_, at) => character.charCodeAt(at))
+    .map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`)
+    .join("");
+}
+
 function logger(file: LogFile, redact: Redact, bound: LogFields): Logger {
   const at =
     (level: LogLevel) =>
     (event: string, fields: LogFields = {}) => {
       if (!file.takes(level)) return;
       const line = { time: new Date().toISOString(), level, event, ...redact({ ...bound, ...fields }) };
-      file.write(level, `${JSON.stringify(line)}\n`);
+      file.write(level, `${JSON.stringify(line).replace(UNSEEN, escaped)}\n`);
     };
   return {
     debug: at("debug"),

@@ -28,14 +28,28 @@ export function parseSize(size: string): number | undefined {
   return factor === undefined ? undefined : Math.floor(Number(number) * factor);
 }
 
-/** `bytes` in the largest binary unit that keeps it at 1 or more, with at most one decimal: "2 GiB". */
+const BINARY = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+const DECIMAL = ["bytes", "KB", "MB", "GB", "TB"];
+/** Decimals with which a size counts as written in a unit: people write 1.25GiB, not 1.164GiB. */
+const WRITTEN_DECIMALS = 2;
+
+/** `bytes` as somebody would have written them ("20 GB", "1.25 GiB"); where in no unit, in the largest binary one: "3.2 MiB". */
 export function formatSize(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
+  for (const [base, units] of [
+    [1024, BINARY],
+    [1000, DECIMAL],
+  ] as const) {
+    const [value, factor, unit] = scale(bytes, base, units);
+    const written = Number(value.toFixed(WRITTEN_DECIMALS));
+    if (Math.floor(written * factor) === bytes) return `${written} ${unit}`;
   }
-  return `${Number(value.toFixed(1))} ${units[unit]}`;
+  const [value, , unit] = scale(bytes, 1024, BINARY);
+  return `${Number(value.toFixed(1))} ${unit}`;
+}
+
+/** The value in the largest unit that keeps it at 1 or more, the bytes of that unit, its name. */
+function scale(bytes: number, base: number, units: readonly string[]): [number, number, string] {
+  let power = 0;
+  while (bytes >= base ** (power + 1) && power < units.length - 1) power += 1;
+  return [bytes / base ** power, base ** power, units[power]!];
 }

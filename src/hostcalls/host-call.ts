@@ -11,6 +11,8 @@ export interface HostCallContext {
   /** number of the cell that calls */
   cell: number;
   log: Logger;
+  /** adds a line to the cell's answer that the cell cannot write, leave out or cut */
+  tell(line: string): void;
 }
 
 export interface HostCall<A> {

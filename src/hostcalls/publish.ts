@@ -13,11 +13,13 @@ export function publishCall(store: ArtifactStore): HostCall<never> {
   return defineHostCall({
     name: "publish",
     schema,
-    async handle({ name }, { body, signal, log }) {
+    async handle({ name }, { body, signal, log, tell }) {
       if (!body)
         throw new ClocheError("publish.refused", { message: "publish came without the file's content" });
       const artifact = await store.put(name, body, signal);
-      log.info("publish", { path: artifact.path, bytes: artifact.bytes });
+      const { path, bytes } = artifact;
+      log.info("publish", { path, bytes });
+      tell(`Published ${path} (${bytes.toLocaleString("en-US")} ${bytes === 1 ? "byte" : "bytes"})`);
       return artifact;
     },
   });

@@ -16,8 +16,8 @@ export interface RouterOptions {
   log: Logger;
 }
 
-/** What a session is given: answers every call exactly once, and never throws. */
-export type HostCallDoor = (call: IncomingCall) => Promise<CallReply>;
+/** What a session is given: answers every call exactly once, and never throws. `tell` adds a line to the cell's answer. */
+export type HostCallDoor = (call: IncomingCall, tell: (line: string) => void) => Promise<CallReply>;
 
 export const DEFAULT_QUOTAS = { concurrency: 8, perCell: 1_000, deadline: 600_000 };
 
@@ -28,7 +28,7 @@ export function openDoor(session: string, options: RouterOptions): HostCallDoor 
   let cell = 0;
   let inCell = 0;
 
-  return async (incoming) => {
+  return async (incoming, tell) => {
     const log = options.log.child({ session, cell: incoming.cell, call: incoming.name.slice(0, 64) });
     const started = performance.now();
     if (incoming.cell !== cell) {
@@ -60,6 +60,7 @@ export function openDoor(session: string, options: RouterOptions): HostCallDoor 
         session,
         cell: incoming.cell,
         log,
+        tell,
       });
       log.info("hostcall.done", { ms: Math.round(performance.now() - started) });
       return { ok: true, result };

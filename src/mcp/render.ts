@@ -1,6 +1,7 @@
 // From what a handler says to what the model reads: text within its limit, images in place, a status line at the end.
 import type { CellView } from "../session/cell.ts";
 import type { ClocheError } from "../shared/errors.ts";
+import { withoutImitations } from "./imitations.ts";
 
 export type ContentBlock = { type: "text"; text: string } | { type: "image"; data: string; mimeType: string };
 
@@ -15,9 +16,14 @@ export const DEFAULT_CHARS = 20_000;
 export const MAX_CHARS = 45_000;
 /** Characters of notes and errors beside it. */
 const ASIDE_CHARS = 4_000;
+/** Of a followed cell's code: lines, and characters of each. */
+const CODE_LINES = 4;
+const CODE_WIDTH = 120;
 
 export interface CellShown {
   view: CellView;
+  /** also say, in brief, what it ran: whoever follows a cell may not have seen it begin */
+  showCode?: boolean;
   /** characters of output to skip: a page instead of head and tail */
   offset?: number | undefined;
   maxChars: number;
@@ -49,24 +55,35 @@ export class Response {
 
   render(): RenderedResult {
     const notes: ContentBlock[] =
-      this.before.length > 0 ? [{ type: "text", text: this.before.join("\n").slice(0, ASIDE_CHARS) }] : [];
+      this.before.length > 0
+        ? [{ type: "text", text: withoutImitations(this.before.join("\n").slice(0, ASIDE_CHARS)) }]
+        : [];
     if (this.failure)
-      return { content: [...notes, { type: "text", text: this.failure.sentence }], isError: true };
+      return {
+        content: [...notes, { type: "text", text: withoutImitations(this.failure.sentence) }],
+        isError: true,
+      };
     if (this.cell) {
       const content = [...notes, ...renderCell(this.cell)];
-      return this.cell.view.refused ? { content, isError: true } : { content };
+      return hasFailed(this.cell.view) ? { content, isError: true } : { content };
     }
-    return { content: [...notes, { type: "text", text: this.body || "(nothing)" }] };
+    return { content: [...notes, { type: "text", text: withoutImitations(this.body) || "(nothing)" }] };
   }
 }
 
-function renderCell({ view, offset, maxChars }: CellShown): ContentBlock[] {
+/** What the user's own code raised is a result; a load has no such code, so its failure is one. */
+function hasFailed({ kind, status, refused }: CellView): boolean {
+  return refused !== undefined || (kind === "load" && status === "error");
+}
+
+function renderCell({ view, showCode, offset, maxChars }: CellShown): ContentBlock[] {
   const error = view.error ?? "";
   const room = Math.floor(maxChars - Math.min(error.length, maxChars / 2));
   const parts = window(view.text, offset, room, view.cell);
   // Pages are put together again by whoever reads them, so what is one keeps its line breaks.
   const push = offset !== undefined || parts.length > 1 ? pushExactly : pushText;
   const blocks: ContentBlock[] = [];
+  if (showCode) pushText(blocks, codeLines(view));
   let next = 0;
   for (const part of parts) {
     if (part.gap) {
@@ -85,7 +102,7 @@ function renderCell({ view, offset, maxChars }: CellShown): ContentBlock[] {
   }
   if (error)
     pushText(blocks, error.length > maxChars / 2 ? `${error.slice(0, maxChars / 2)}\n… cut …` : error);
-  blocks.push({ type: "text", text: statusLine(view) });
+  blocks.push({ type: "text", text: statusLine(view, offset ?? 0, parts.at(-1)!.to) });
   return blocks;
 }
 
@@ -121,19 +138,34 @@ function window(text: string, offset: number | undefined, room: number, cell: nu
   return parts;
 }
 
-function statusLine(view: CellView): string {
+/** The first lines of a cell's code, as a notebook shows them. */
+function codeLines({ cell, code }: CellView): string {
+  const lines = code.trim().split("\n");
+  const shown = lines
+    .slice(0, CODE_LINES)
+    .map((line) => (line.length > CODE_WIDTH ? `${line.slice(0, CODE_WIDTH)}…` : line));
+  if (lines.length > CODE_LINES) shown.push(`… ${count(lines.length - CODE_LINES)} more lines`);
+  const prompt = `In [${cell}]: `;
+  return prompt + shown.join(`\n${"...: ".padStart(prompt.length)}`);
+}
+
+/** `offset` and `shown` are where the text of this answer begins and ends. */
+function statusLine(view: CellView, offset: number, shown: number): string {
   const facts: string[] = [view.status];
   if (view.status === "lost" && view.duration === 0)
     return `[cell ${view.cell}: lost, its server ended while it ran]`;
-  if (!view.text && view.images.length === 0 && !view.error && view.status !== "running")
-    facts.push("no output");
+  const running = view.status === "running";
+  if (!view.text && view.images.length === 0 && !view.error && !running) facts.push("no output");
+  else if (offset > 0 && offset === view.text.length && !running) facts.push("no further output");
   facts.push(duration(view.duration));
   if (view.dropped > 0) facts.push(`${count(view.dropped)} bytes of output dropped`);
   if (view.imagesLeftOut > 0) facts.push(`${view.imagesLeftOut} more images not shown`);
   let line = `[cell ${view.cell}: ${facts.join(", ")}]`;
-  if (view.status === "running") {
+  if (running) {
     const where = view.line ? ` It is at ${view.line}.` : "";
-    line += `${where} Follow it with exec {cell: ${view.cell}}, stop it with exec {cell: ${view.cell}, stop: true}.`;
+    const next = Math.min(shown, view.settled);
+    const from = next > 0 ? `, offset: ${next}` : "";
+    line += `${where} Follow it with exec {cell: ${view.cell}${from}}, stop it with exec {cell: ${view.cell}, stop: true}.`;
   }
   return line;
 }
@@ -143,7 +175,7 @@ function pushText(blocks: ContentBlock[], text: string): void {
 }
 
 function pushExactly(blocks: ContentBlock[], text: string): void {
-  if (text) blocks.push({ type: "text", text });
+  if (text) blocks.push({ type: "text", text: withoutImitations(text) });
 }
 
 function duration(ms: number): string {

@@ -2,16 +2,22 @@
 import type { CellListener, CellOutcome, RunningCell } from "../kernel/channel.ts";
 import { type Deferred, deferred } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
+import { printable } from "../shared/printable.ts";
 import type { CellKind, CellStatus } from "../snapshots/store.ts";
+import { cleanText } from "./clean-text.ts";
 import { OutputLog, type PlacedImage } from "./output-log.ts";
 
 /** A cell as a caller sees it, running or ended. */
 export interface CellView {
   cell: number;
   kind: CellKind;
+  /** what it runs; for a load, what it brings */
+  code: string;
   status: CellStatus;
   /** clean output so far, with the gap marked */
   text: string;
+  /** characters of `text` that stay as and where they are: whole lines of output */
+  settled: number;
   images: PlacedImage[];
   /** `bytes` of output that were dropped from its middle */
   dropped: number;
@@ -23,12 +29,15 @@ export interface CellView {
   duration: number;
   /** where it is, for one that still runs */
   line?: string;
-  /** input that Cloche refused, for a load */
+  /** why Cloche could not run it, or could not bring what it was to bring */
   refused?: ClocheError;
 }
 
 /** What a cell does: given how to listen, it starts and says how it ends. */
 export type CellWork = (cell: Cell) => Promise<CellOutcome>;
+
+/** Lines of the host's shown one by one; the rest is counted. */
+const MOST_SAID = 20;
 
 const STOPPED = {
   message: "it was stopped before its code began, while the session was starting or files were copied",
@@ -38,6 +47,7 @@ const STOPPED = {
 export class Cell {
   readonly number: number;
   readonly kind: CellKind;
+  readonly code: string;
   readonly log = new OutputLog();
   readonly listener: CellListener;
   /** resolves when it ended, whatever the end */
@@ -48,10 +58,12 @@ export class Cell {
   private readonly started = performance.now();
   private finished: { outcome: CellOutcome; duration: number; refused?: ClocheError } | undefined;
   private kernelCell: RunningCell | undefined;
+  private readonly said: string[] = [];
 
-  constructor(number: number, kind: CellKind) {
+  constructor(number: number, kind: CellKind, code: string) {
     this.number = number;
     this.kind = kind;
+    this.code = code;
     this.done = this.ended.promise;
     this.listener = {
       output: (chunk) => this.log.write(chunk),
@@ -89,6 +101,11 @@ export class Cell {
     return this.kernelCell !== undefined;
   }
 
+  /** Adds a line of the host's, about what it did for this cell: it stands below the output, where nothing cuts it. */
+  say(line: string): void {
+    this.said.push(line);
+  }
+
   /** Asks it to end: an abort for what runs on the host, SIGINT for what runs in the kernel. */
   interrupt(): void {
     if (!this.stopping.signal.aborted) this.stopping.abort(new ClocheError("cancelled", STOPPED));
@@ -105,28 +122,38 @@ export class Cell {
   }
 
   view(): CellView {
-    const { text, images, dropped } = this.log.snapshot();
-    const progress = this.running ? this.log.heldLine : "";
+    const { text, images, dropped, gap } = this.log.snapshot();
+    const below = [...this.saidLines(), ...(this.running ? [this.log.heldLine] : [])]
+      .filter(Boolean)
+      .join("\n");
     const outcome = this.finished?.outcome;
     const end = outcome && outcome.status !== "lost" ? outcome.end : {};
+    const error = outcome?.status === "lost" ? outcome.reason : end.error;
     return {
       cell: this.number,
       kind: this.kind,
       status: outcome?.status ?? "running",
-      text: progress && text && !text.endsWith("\n") ? `${text}\n${progress}` : text + progress,
+      code: this.code,
+      text: below && text && !text.endsWith("\n") ? `${text}\n${below}` : text + below,
+      settled: gap ? 0 : text.lastIndexOf("\n") + 1,
       images,
       dropped,
       imagesLeftOut: end.imagesLeftOut ?? 0,
-      error: outcome?.status === "lost" ? outcome.reason : end.error,
+      error: error === undefined ? undefined : cleanText(error),
       duration: this.age,
       ...(this.finished?.refused ? { refused: this.finished.refused } : {}),
     };
   }
 
+  private saidLines(): string[] {
+    const more = this.said.length - MOST_SAID;
+    return more > 0 ? [...this.said.slice(0, MOST_SAID), `… and ${more} more`] : this.said;
+  }
+
   /** The line it is at, in words; empty where nothing can be said. */
   async position(): Promise<string> {
     const stack = await this.kernelCell?.stack().catch(() => "");
-    return stack ? describeStack(stack) : "";
+    return stack ? printable(describeStack(stack)) : "";
   }
 }
 

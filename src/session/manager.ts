@@ -1,11 +1,10 @@
 // Finds and opens sessions by name, pauses idle ones, refuses more than the machine carries, and ends all with the server.
-import type { CallReply, IncomingCall } from "../kernel/channel.ts";
 import type { Kernel } from "../kernel/launch.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { SessionRecord, Store } from "../snapshots/store.ts";
 import type { StagingArea } from "../staging/stage.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionDoor } from "./session.ts";
 import { Standby } from "./standby.ts";
 
 export interface ManagerOptions {
@@ -16,7 +15,7 @@ export interface ManagerOptions {
   /** the area that files are loaded into, below a staging directory */
   openFiles(directory: string): StagingArea;
   /** the door for one session's host calls */
-  door(session: string): (call: IncomingCall) => Promise<CallReply>;
+  door(session: string): SessionDoor;
   /** `milliseconds` without a call after which a session is paused */
   idlePauseMs: number;
   /** sessions this server keeps open at once */

@@ -19,6 +19,8 @@ export interface OutputText {
   images: PlacedImage[];
   /** `bytes` that were dropped from the middle */
   dropped: number;
+  /** its end has moved up over a gap: characters no longer stay where they were */
+  gap: boolean;
 }
 
 /**
@@ -90,7 +92,7 @@ export class OutputLog {
       const at = positions[index]!;
       return mime && data ? [{ mime, data, at: at < 0 ? text.length : at }] : [];
     });
-    return { text, images, dropped: this.dropped + cut };
+    return { text, images, dropped: this.dropped + cut, gap: cut > 0 };
   }
 
   private get length(): number {

@@ -1,4 +1,5 @@
 // One session: its queue, its cells, what the next answer has to say. It decides what runs when, and how it is ended.
+import type { CallReply, IncomingCall } from "../kernel/channel.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -6,10 +7,15 @@ import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
 import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
+import { cleanText } from "./clean-text.ts";
 import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS } from "./kernel-slot.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
-export interface SessionOptions extends KernelSource {
+/** Answers a session's host calls; `tell` adds a line to the answer of the cell that calls. */
+export type SessionDoor = (call: IncomingCall, tell: (line: string) => void) => Promise<CallReply>;
+
+export interface SessionOptions extends Omit<KernelSource, "door"> {
+  door: SessionDoor;
   record: SessionRecord;
   store: Store;
   log: Logger;
@@ -21,6 +27,11 @@ export interface WaitOptions {
   signal?: AbortSignal;
   /** told the last line of output now and then */
   onProgress?: (line: string) => void;
+}
+
+export interface FollowOptions extends WaitOptions {
+  /** characters of output that are enough: where there are that many, nobody waits for more */
+  until?: number;
 }
 
 export interface RunOptions extends WaitOptions {
@@ -59,6 +70,7 @@ export class Session {
     this.log = options.log.child({ session: this.name });
     this.slot = new KernelSlot({
       ...options,
+      door: (call) => options.door(call, (line) => this.tell(call.cell, line)),
       log: this.log,
       busy: () => this.current?.attached === true,
       lost: (sentence) => this.note(sentence),
@@ -101,11 +113,12 @@ export class Session {
   }
 
   /** Waits for a cell that runs, or gives one that ended. Throws `cell.unknown`. */
-  async follow(number: number, options: WaitOptions): Promise<CellView> {
+  async follow(number: number, options: FollowOptions): Promise<CellView> {
     this.touch();
     const cell = this.current;
-    if (cell?.number === number) return this.watch(cell, options.waitMs, options);
-    return this.remembered(number);
+    if (cell?.number !== number) return this.remembered(number);
+    const full = options.until !== undefined && cell.view().text.length >= options.until;
+    return this.watch(cell, full ? 0 : options.waitMs, options);
   }
 
   /** Ends a running cell: interrupt, grace, then its kernel. Throws `cell.unknown`. */
@@ -122,7 +135,8 @@ export class Session {
     const release = await this.enter(options, "This look at the variables");
     try {
       if (!this.slot.open) return { ok: request.name === undefined, text: "No variables yet." };
-      return await (await this.slot.ready()).inspect(request);
+      const { ok, text } = await (await this.slot.ready()).inspect(request);
+      return { ok, text: cleanText(text) };
     } finally {
       release();
     }
@@ -187,7 +201,7 @@ export class Session {
     const release = await this.enter(options, kind === "exec" ? "This code" : "This load");
     let cell: Cell;
     try {
-      cell = new Cell(this.options.store.beginCell(this.id, kind, code), kind);
+      cell = new Cell(this.options.store.beginCell(this.id, kind, code), kind, code);
     } catch (error) {
       release();
       throw error;
@@ -322,6 +336,11 @@ export class Session {
     });
   }
 
+  /** A host call belongs to the cell that made it: one that has ended says nothing more. */
+  private tell(cell: number, line: string): void {
+    if (this.current?.number === cell) this.current.say(line);
+  }
+
   private markEmpty(): void {
     try {
       this.options.store.markEmpty(this.id);
@@ -345,8 +364,10 @@ export class Session {
     return {
       cell: number,
       kind: record.kind,
+      code: record.code,
       status: record.status,
       text: record.output,
+      settled: record.output.length,
       images: this.options.store.images(this.id, number),
       dropped: record.dropped,
       imagesLeftOut: 0,

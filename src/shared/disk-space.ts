@@ -13,6 +13,7 @@ export async function freeBytes(directory: string): Promise<number> {
 /** A number of bytes for a sentence: `4.1 GB`. */
 export function amount(bytes: number): string {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
+  if (bytes === 1) return "1 byte";
   let value = bytes;
   let unit = 0;
   for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;

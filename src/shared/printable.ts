@@ -1,7 +1,9 @@
 // Text from outside, made fit for one line of a message: nothing in it can steer a terminal or reorder what is read.
 
-// Controls, formats (bidi, zero width, tags), line and paragraph separators, lone surrogates, private use.
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}]/gu;
+// Controls, formats (bidi, zero width, tags), line and paragraph separators, lone surrogates, private use, and what is
+// shown as nothing, but for the selectors of how an emoji looks.
+const UNPRINTABLE =
+  /[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Default_Ignorable_Code_Point}]--[\u{fe0e}\u{fe0f}]]/gv;
 
 /** `text` with unprintable characters as `\u{…}`, and its middle cut out beyond `longest` characters. */
 export function printable(text: string, longest = 200): string {

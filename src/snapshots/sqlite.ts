@@ -82,6 +82,28 @@ export class SqliteStore implements Store {
     });
   }
 
+  remove(name: string): void {
+    this.#write(() => {
+      const found = this.#get<SessionRow>(`${SESSION} WHERE name = ?`, name);
+      if (!found)
+        throw new ClocheError("input.invalid", {
+          message: `there is no session ${name}`,
+          hint: "`cloche sessions` lists them.",
+        });
+      if (found.holder !== null && this.#owners.isAlive(found.holder))
+        throw new ClocheError("store.busy", {
+          message: `a running server holds session ${name}`,
+          hint: "Close the Claude session or client that uses it, then run this again.",
+        });
+      this.#run("DELETE FROM session WHERE id = ?", found.id);
+    });
+    this.#read(() => {
+      // A deleted row stays readable in the file's free pages and in the log until both are written anew.
+      this.#database.exec("VACUUM");
+      this.#database.pragma("wal_checkpoint(TRUNCATE)");
+    });
+  }
+
   sessions(): SessionRecord[] {
     return this.#read(() =>
       this.#all<SessionRow>(`${SESSION} ORDER BY last_used_at DESC, name`).map(toSession),

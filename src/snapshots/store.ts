@@ -72,6 +72,11 @@ export interface Store extends Disposable {
   claim(name: string, holder: string): Claim;
   /** Gives up a session; its record stays. */
   release(session: string, holder: string): void;
+  /**
+   * Deletes the session `name` with its cells, outputs and images, so that nothing of them is left in the file. Throws
+   * `input.invalid` where there is none, and `store.busy` while a living server holds it.
+   */
+  remove(name: string): void;
   sessions(): SessionRecord[];
   /** Is the server behind this owner token alive? */
   isAlive(holder: string): boolean;

@@ -11,6 +11,7 @@ import { nearNames } from "./near-names.ts";
 
 const NO_SECRETS =
   "If there is data in it that is needed, ask the person for it in a file without the secrets.";
+const THEIR_PATTERN = "The person set that pattern: ask them if the file is needed.";
 
 /** Longest path that the system resolves (PATH_MAX), in `bytes`. */
 const MAX_PATH_BYTES = 4_096;
@@ -22,10 +23,21 @@ export interface AccessPolicy {
   roots: readonly string[];
   /** globs that are denied beside the built-in denylist: `*.parquet`, `private/**`, `~/x`, `/abs/x` */
   deny?: readonly string[];
+  /** where those globs stand, for whoever meets one: a settings file */
+  denyOrigin?: string;
   /** real path of the person's home directory, for `~` */
   home: string;
   /** absolute directories of Cloche itself (state, configuration): never read */
   own?: readonly string[];
+}
+
+/** Why a file is kept out. */
+export interface Denial {
+  /** a clause: "it is denied by …" */
+  why: string;
+  /** the same in words for before a number: "entries denied by …" */
+  counted: string;
+  hint: string;
 }
 
 /** What a written path turned out to be; `real` has no link in it. */
@@ -43,7 +55,7 @@ export class Access {
     this.project = policy.project;
     this.home = policy.home;
     this.allowed = [...new Set([policy.project, ...policy.roots])];
-    this.denylist = new Denylist(policy.home, policy.deny, policy.own);
+    this.denylist = new Denylist(policy.home, policy.deny, policy.own, policy.denyOrigin);
   }
 
   /**
@@ -53,7 +65,7 @@ export class Access {
   async locate(written: string): Promise<Located> {
     const path = this.absolute(written);
     const denied = this.denied(path);
-    if (denied) throw refused(written, denied, NO_SECRETS);
+    if (denied) throw refused(written, denied.why, denied.hint);
     let real: string;
     let stat: Stats;
     try {
@@ -73,7 +85,7 @@ export class Access {
     const path = real.toString();
     if (!this.root(path)) throw this.outside(shown);
     const denied = this.denied(path);
-    if (denied) throw refused(shown, denied, NO_SECRETS);
+    if (denied) throw refused(shown, denied.why, denied.hint);
   }
 
   /** May the real path be read? */
@@ -82,13 +94,19 @@ export class Access {
     return this.root(path) !== undefined && !this.denied(path);
   }
 
-  /** Why the denylist keeps an absolute path out, as a clause; undefined where it does not. */
-  denied(path: HostPath): string | undefined {
+  /** Why the denylist keeps an absolute path out; undefined where it does not. */
+  denied(path: HostPath): Denial | undefined {
     const text = path.toString();
     const root = this.root(text);
     const what = this.denylist.match(text, root ? root.split("/").filter(Boolean).length : 0);
     if (!what) return undefined;
-    return what.startsWith("denied") ? `it is ${what}` : `files that are ${what} are never loaded`;
+    if (what.startsWith("denied"))
+      return { why: `it is ${what}`, counted: `entries ${what}`, hint: THEIR_PATTERN };
+    return {
+      why: `files that are ${what} are never loaded`,
+      counted: "entries that are never loaded (keys, credentials and the like)",
+      hint: NO_SECRETS,
+    };
   }
 
   /** The directories that may be read, for messages and near names. */

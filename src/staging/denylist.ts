@@ -173,8 +173,11 @@ export class Denylist {
   private readonly names = new Map<string, { what: string; from: Compiled["from"] }>();
   private readonly globs: Compiled[] = [];
 
-  /** `extra` are globs of the configuration (relative ones hold anywhere), `own` absolute directories of Cloche. */
-  constructor(home: string, extra: readonly string[] = [], own: readonly string[] = []) {
+  /**
+   * `extra` are globs of the configuration (relative ones hold anywhere), `own` absolute directories of Cloche,
+   * `origin` says where `extra` stands.
+   */
+  constructor(home: string, extra: readonly string[] = [], own: readonly string[] = [], origin = "") {
     for (const { what, directories = [], files = [] } of RULES) {
       for (const pattern of directories) this.add(pattern, what, "anywhere");
       for (const pattern of files) this.add(pattern, what, "below");
@@ -185,7 +188,7 @@ export class Denylist {
       const expanded = pattern.startsWith("~/") ? literal(home) + pattern.slice(1) : pattern;
       this.add(
         expanded,
-        `denied by the pattern ${pattern} of \`deny\``,
+        `denied by the pattern ${pattern} of \`deny\`${origin && ` in ${origin}`}`,
         expanded.startsWith("/") ? "start" : "below",
       );
     }

@@ -110,9 +110,9 @@ function nothing(written: string, pattern: string | undefined, leftOut: Map<stri
   return new ClocheError("load.not_found", { message: `no file matches ${label(written)}${but}` });
 }
 
-/** "3 hidden entries, 1 links that lead nowhere" */
+/** "hidden entries (3), links that lead nowhere (1)" */
 export function describeLeftOut(leftOut: Map<string, number>): string {
-  return [...leftOut].map(([reason, count]) => `${count} ${reason}`).join(", ");
+  return [...leftOut].map(([reason, count]) => `${reason} (${count})`).join(", ");
 }
 
 async function sizeOf(path: HostPath): Promise<number> {

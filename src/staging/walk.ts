@@ -22,7 +22,7 @@ export interface Found {
 
 export interface Walked {
   files: Found[];
-  /** reason, in words for after a number → how many entries */
+  /** reason, in words for before a number → how many entries */
   leftOut: Map<string, number>;
 }
 
@@ -57,9 +57,9 @@ export async function walk(
       const wanted = globs?.some((glob) => glob.matches(here)) ?? true;
       const entered = entry.isDirectory() && (globs?.some((glob) => glob.mayContain(here)) ?? true);
       if (!entered && (!wanted || entry.isDirectory())) continue;
+      const denied = access.denied(path);
       if (name.toString().startsWith(".") && !hidden) leaveOut("hidden entries");
-      else if (access.denied(path))
-        leaveOut("entries that are never loaded (keys, credentials and the like)");
+      else if (denied) leaveOut(denied.counted);
       else if (entered) {
         if (here.length < MAX_DEPTH) await enter(path, join(relative, name), here);
       } else if (entry.isFile()) walked.files.push({ path, relative: join(relative, name) });

@@ -6,6 +6,8 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -63,13 +65,13 @@ function clocheWith(more: Record<string, string>, ...args: string[]) {
 }
 
 /** What a server leaves: a session with `cells` cells, held while `holds`. */
-function serve(cells: number): Disposable {
+function serve(cells: number, { name = "main", code = "1" } = {}): Disposable {
   prepareState(paths, process.getuid!());
   const owners = new Owners(paths.owners);
   const lease = owners.lease();
   const store = new SqliteStore(paths.database, owners, lease.token);
-  const { id } = store.claim("main", lease.token).session;
-  for (let n = 0; n < cells; n += 1) store.beginCell(id, "exec", "1");
+  const { id } = store.claim(name, lease.token).session;
+  for (let n = 0; n < cells; n += 1) store.beginCell(id, "exec", code);
   return {
     [Symbol.dispose]: () => {
       store[Symbol.dispose]();
@@ -93,6 +95,14 @@ describe("usage", () => {
     expect([code, out]).toEqual([2, ""]);
     expect(err).toMatch(expected);
     expect(err).not.toMatch(/^\s+at /m);
+  });
+
+  test("the overview has one line for each command, in one voice", () => {
+    const { out } = cloche("--help");
+    const [, commands = ""] = out.split("Commands:\n");
+    const lines = commands.trimEnd().split("\n");
+    expect(lines).toHaveLength(8);
+    for (const line of lines) expect(line).toMatch(/^ {2}[a-z]+ \[\w+\] +[a-z].*[^.]$/);
   });
 
   test("every command explains itself", () => {
@@ -154,6 +164,18 @@ describe("trust", () => {
     expect(cloche("config").out).not.toMatch(/^memory +900 GiB/m);
   });
 
+  test("is taken back also where the file is broken, and the other commands still work", () => {
+    writeFileSync(file(), '{"memory": "900GiB"}');
+    expect(cloche("trust", "--yes").out).toContain("Trusted.");
+    writeFileSync(file(), "{");
+    expect(cloche("trust").err).toContain(".cloche.json is not valid JSON");
+    expect(cloche("trust", "--revoke")).toMatchObject({ code: 0, err: "" });
+    expect(existsSync(paths.trust)).toBe(false);
+    expect(cloche("sessions")).toMatchObject({ code: 0 });
+    expect(cloche("logs")).toMatchObject({ code: 0 });
+    expect(cloche("forget", "--yes")).toMatchObject({ code: 0, err: "" });
+  });
+
   test("is the person's to give: Claude cannot run it", () => {
     writeFileSync(file(), '{"memory": "900GiB"}');
     const { code, err } = clocheWith({ CLAUDECODE: "1" }, "trust", "--yes");
@@ -198,6 +220,34 @@ describe("sessions and forget", () => {
     expect([done.code, done.err]).toEqual([0, ""]);
     expect(existsSync(paths.projectState)).toBe(false);
     expect(existsSync(project)).toBe(true);
+  });
+
+  test("one session is forgotten, with everything it wrote, and the others stay", () => {
+    serve(2, { name: "secret", code: "token = 'SECRET-CANARY'" })[Symbol.dispose]();
+    serve(1)[Symbol.dispose]();
+    const unasked = cloche("forget", "--session", "secret");
+    expect(unasked.code).toBe(2);
+    expect(unasked.out).toMatch(/secret {2}2 cells .*\nThis removes its cells, outputs and figures\./);
+    expect(readFileSync(paths.database).includes("SECRET-CANARY")).toBe(true);
+    const done = cloche("forget", "--session", "secret", "--yes");
+    expect([done.code, done.err]).toEqual([0, ""]);
+    expect(cloche("sessions").out).toMatch(/main {2}1 cell /);
+    expect(cloche("sessions").out).not.toContain("secret");
+    for (const file of readdirSync(paths.projectState))
+      expect(readFileSync(join(paths.projectState, file)).includes("SECRET-CANARY"), file).toBe(false);
+    const gone = cloche("forget", "--session", "secret", "--yes");
+    expect(gone.code).toBe(2);
+    expect(gone.err).toContain("has no session secret. `cloche sessions` lists them.");
+  });
+
+  test("a session that is held is not forgotten, and one beside it is", () => {
+    serve(1, { name: "side", code: "1" })[Symbol.dispose]();
+    using _server = serve(1);
+    const held = cloche("forget", "--session", "main", "--yes");
+    expect(held.code).toBe(1);
+    expect(held.err).toMatch(/a running server holds session main\. Close the Claude session/);
+    expect(cloche("forget", "--session", "side", "--yes").code).toBe(0);
+    expect(cloche("sessions").out).not.toContain("side");
   });
 
   test("a project that was deleted is listed and can be forgotten", () => {

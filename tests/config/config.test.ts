@@ -119,7 +119,18 @@ describe("values", () => {
       expect([text, parseSize(text)]).toEqual([text, bytes]);
     for (const text of ["", "GiB", "-1GB", "1 apple", "1e9", "0x10"])
       expect([text, parseSize(text)]).toEqual([text, undefined]);
-    expect([0, 1023, 1536, 20e9].map(formatSize)).toEqual(["0 bytes", "1023 bytes", "1.5 KiB", "18.6 GiB"]);
+    for (const text of [
+      "20 GB",
+      "512 MB",
+      "1.25 GiB",
+      "1.1 GiB",
+      "8 GiB",
+      "1.5 KiB",
+      "1023 bytes",
+      "0 bytes",
+    ])
+      expect(formatSize(parseSize(text.replace(/ ?bytes/, ""))!)).toBe(text);
+    expect([3_313_664, 25_769_803_777].map(formatSize)).toEqual(["3.2 MiB", "24 GiB"]);
   });
 
   test("more processors than the machine has are cut to what it has, with a sentence", () => {
@@ -201,7 +212,7 @@ describe("wrong settings", () => {
     ["an output that leaves the project", { output: "../x" }, /output: expected a plain directory name/],
     ["a hidden output", { output: ".git" }, /output: expected a plain directory name/],
     ["broken JSON", "{", /config\.json is not valid JSON/],
-    ["no object", "[]", /config\.json: expected a object|config\.json: expected/],
+    ["no object", "[]", /config\.json: expected an object, not a list/],
     ["a relative root", { roots: ["data"] }, /root "data" is not absolute/],
     ["a pattern as root", { roots: ["/srv/*"] }, /root "\/srv\/\*" is a pattern/],
     ["the file system as root", { roots: ["/"] }, /root "\/" is the whole file system/],

@@ -4,8 +4,10 @@ type Block = { type: "text"; text: string } | { type: "image"; data: string; mim
 
 export interface Answer {
   blocks: Block[];
-  /** every text block but the status line, a line break between two */
+  /** every text block but the code and the status line, a line break between two */
   text: string;
+  /** of a cell that is followed, what it ran: `In [3]: …`; empty elsewhere */
+  code: string;
   /** the last line of a cell's answer: `[cell 3: ok, 12 ms]` */
   status: string;
   /** number in the status line; 0 where there is none */
@@ -21,10 +23,12 @@ export function toAnswer(result: {
 }): Answer {
   if (result.structuredContent !== undefined) throw new Error("an answer with structuredContent");
   const texts = result.content.flatMap((block) => (block.type === "text" ? [block.text] : []));
+  const code = /^In \[\d+\]: /.test(texts[0] ?? "") ? texts[0]! : "";
   const status = texts.findLast((text) => /^\[cell \d+: /.test(text)) ?? "";
   return {
     blocks: result.content,
-    text: texts.filter((text) => text !== status).join("\n"),
+    text: texts.filter((text) => text !== status && text !== code).join("\n"),
+    code,
     status,
     cell: Number(/^\[cell (\d+)/.exec(status)?.[1] ?? 0),
     images: result.content.flatMap((block) =>

@@ -146,7 +146,10 @@ eachSandbox("exec", (kind: SandboxKind) => {
     const { text } = await exec("import statsmodels.api");
     expect(text).toContain("ModuleNotFoundError");
     expect(text).toContain("./setup.sh --packages requirements.txt");
-    expect((await exec("%pip install statsmodels")).text).toContain("./setup.sh --packages requirements.txt");
+    for (const line of ["%pip install x", "!pip install x", "!python -m pip install x", "!apt-get install x"])
+      expect((await exec(line)).text, line).toContain("./setup.sh --packages requirements.txt");
+    expect((await exec("!ls /nowhere; exit 3")).text).not.toContain("setup.sh");
+    expect((await exec("_exit_code")).text).toBe("3");
   });
 
   test("html, markdown, latex, svg, jpeg and json are shown by their rules", async () => {

@@ -113,11 +113,22 @@ eachSandbox("load", (kind) => {
   test("an unreadable format says what was tried", async () => {
     place.write("broken.parquet", Buffer.from("PAR1 this is no parquet file"));
     const answer = await load({ path: "broken.parquet" });
+    expect(answer).toMatchObject({ isError: true });
+    expect(answer.status).toMatch(/^\[cell \d+: error/);
     expect(answer.text).toMatch(/parquet/i);
     expect(answer.text).not.toMatch(/Traceback|site-packages/);
   });
 
   test("an unknown argument is named, and one source is taken and not two", async () => {
+    const wrong = await load({ path: "sales.csv", format: "nonsense" });
+    expect(wrong).toMatchObject({ isError: true });
+    const { tools } = await server.client.listTools();
+    const { properties = {} } = tools.find(({ name }) => name === "load")!.inputSchema;
+    const { description = "" } = properties.format as { description?: string };
+    const named = /^(.*);/.exec(description)![1]!.split(/, | or /);
+    expect(named.length).toBeGreaterThan(10);
+    const known = /one of: (.*)\./.exec(wrong.text)![1]!.split(", ");
+    expect(named.filter((name) => !known.includes(name))).toEqual([]);
     expect((await load({ path: "sales.csv", delimiter: ";" })).text).toContain("delimiter");
     expect((await load({ path: "sales.csv", text: "x" })).text).toMatch(/exactly one of/);
     expect((await load({})).text).toMatch(/exactly one of/);

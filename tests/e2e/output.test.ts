@@ -123,12 +123,53 @@ eachSandbox("output", (kind) => {
     expect(first.text).toBe("begun");
     expect(first.status).toContain(`[cell ${first.cell}: running`);
     expect(first.status).toMatch(new RegExp(`at cell ${first.cell}, line 5`));
-    expect(first.status).toContain(`exec {cell: ${first.cell}}`);
+    expect(first.status).toContain(`exec {cell: ${first.cell}, offset: 6}`);
     const end = await server.call("exec", { cell: first.cell });
     expect(end.status).toContain("ok");
     expect(end.text).toBe("begun\n29");
     const again = await server.call("exec", { cell: first.cell });
     expect(again.text).toBe("begun\n29");
+  });
+
+  test("following with the offset of the last answer repeats nothing and leaves out nothing", async () => {
+    const begun = await exec("for i in range(12):\n    print('line', i)\n    time.sleep(0.2)", {
+      wait_s: 0.7,
+    });
+    let { text, status } = begun;
+    let answers = 1;
+    for (; status.includes("running"); answers++) {
+      const offset = Number(/exec \{cell: \d+, offset: (\d+)\}/.exec(status)?.[1]);
+      const page = await server.call("exec", { cell: begun.cell, offset, wait_s: 0.7 });
+      text = `${text.trimEnd()}\n${page.text.trimEnd()}`;
+      ({ status } = page);
+      expect(page.code).toBe("");
+    }
+    expect(answers).toBeGreaterThan(1);
+    expect(text.trimEnd()).toBe(Array.from({ length: 12 }, (_, i) => `line ${i}`).join("\n"));
+    const beyond = await server.call("exec", { cell: begun.cell, offset: text.length + 1 });
+    expect(beyond.status).toContain("ok, no further output");
+  });
+
+  test("a page that is full already is given at once, also of a cell that runs", async () => {
+    const { cell } = await exec("print('x' * 2000)\ntime.sleep(30)", { wait_s: 0.7 });
+    const started = performance.now();
+    const page = await server.call("exec", { cell, offset: 0, max_chars: 500 });
+    expect(performance.now() - started).toBeLessThan(20_000);
+    expect(page.text).toMatch(/^x{500}\n… 1,50\d more characters: exec \{cell: \d+, offset: 500\}$/);
+    expect(page.status).toContain("running");
+    await server.call("exec", { cell, stop: true });
+  });
+
+  test("a followed cell shows the first lines of its code, clipped", async () => {
+    const long = `'${"y".repeat(300)}'`;
+    const { cell, code } = await exec(`value = ${long}\n${"value\n".repeat(20)}`);
+    expect(code).toBe("");
+    const followed = await server.call("exec", { cell });
+    const lines = followed.code.split("\n");
+    expect(lines[0]).toBe(`In [${cell}]: import time`);
+    expect(lines[1]).toMatch(/^ +\.\.\.: value = 'y{100,120}…$/);
+    expect(lines.at(-1)).toMatch(/… 18 more lines$/);
+    expect(lines).toHaveLength(5);
   });
 
   test("a busy session says what runs, and the refused code did not run", async () => {

@@ -64,7 +64,27 @@ eachSandbox("vars, reset and publish", (kind) => {
     expect(renamed.text).toContain(join(place.project, "cloche-out/again.bin"));
     expect(
       (await server.exec("(await __import__('cloche').publish_async('blob.bin', 'third.bin')).bytes")).text,
-    ).toBe("1280000");
+    ).toMatch(/^1280000\n/);
+  });
+
+  test("every published file is named below the cell, wherever in it that was", async () => {
+    const answer = await server.exec(
+      "for i in range(3):\n    open(f'f{i}.txt', 'w').write('x' * i)\n    _ = publish(f'f{i}.txt')\nprint('y' * 5000)\n1 + 1",
+      { max_chars: 2_000 },
+    );
+    expect(answer.text.split("\n").slice(-4)).toEqual([
+      "2",
+      ...[0, 1, 2].map(
+        (i) =>
+          `Published ${join(place.project, `cloche-out/f${i}.txt`)} (${i} ${i === 1 ? "byte" : "bytes"})`,
+      ),
+    ]);
+    const last = await server.exec("publish('f2.txt', 'once-only.txt')");
+    expect(last.text).toBe(`Published ${join(place.project, "cloche-out/once-only.txt")} (2 bytes)`);
+    const followed = await server.call("exec", { cell: answer.cell });
+    expect(followed.text).toContain("cloche-out/f1.txt (1 byte)");
+    const folder = await server.exec("os.mkdir('folder'); publish('folder')");
+    expect(folder.text).toContain("folder is a directory");
   });
 
   test("publish never replaces a file, never writes a dotfile and never sends a link's target", async () => {

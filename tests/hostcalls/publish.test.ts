@@ -12,6 +12,7 @@ let project: string;
 let door: HostCallDoor;
 
 beforeEach(async () => {
+  told.length = 0;
   project = await realpath(await mkdtemp(join(tmpdir(), "cloche-publish-")));
   const store = new DirectoryStore({ project, output: "cloche-out" });
   door = openDoor("main", { calls: [publishCall(store)], ...DEFAULT_QUOTAS, log: silentLog });
@@ -22,14 +23,18 @@ async function* body(...pieces: string[]): AsyncGenerator<Buffer> {
   for (const piece of pieces) yield Buffer.from(piece);
 }
 
+const told: string[] = [];
 const call = (args: unknown, content?: AsyncIterable<Buffer>) =>
-  door({
-    name: "publish",
-    cell: 1,
-    args: typeof args === "string" ? args : JSON.stringify(args),
-    body: content,
-    signal: new AbortController().signal,
-  } as Parameters<HostCallDoor>[0]);
+  door(
+    {
+      name: "publish",
+      cell: 1,
+      args: typeof args === "string" ? args : JSON.stringify(args),
+      body: content,
+      signal: new AbortController().signal,
+    } as Parameters<HostCallDoor>[0],
+    (line) => told.push(line),
+  );
 
 describe("the host call publish", () => {
   it("answers with the absolute path and the bytes", async () => {
@@ -39,6 +44,7 @@ describe("the host call publish", () => {
       result: { path, bytes: 3 },
     });
     expect(await readFile(path, "utf8")).toBe("a,b");
+    expect(told).toEqual([`Published ${path} (3 bytes)`]);
   });
 
   it("tells the cell by code and sentence when the name is taken", async () => {
@@ -62,6 +68,7 @@ describe("the host call publish", () => {
   ])("refuses %j", async (args, code) => {
     expect(await call(args, body("x"))).toMatchObject({ ok: false, code });
     expect(await readdir(project)).toEqual([]);
+    expect(told).toEqual([]);
   });
 
   it("refuses a call that came without content", async () => {

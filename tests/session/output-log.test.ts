@@ -18,6 +18,21 @@ describe("cleanText", () => {
     ["C1 controls are shown", "\x9b31m", "\\x9b31m"],
     ["a lone surrogate is shown", "a\ud800b", "a\\ud800b"],
     ["an unfinished escape is shown", "a\x1b", "a\\x1b"],
+    ["a link is its words (OSC 8)", "\x1b]8;;https://x\x1b\\words\x1b]8;;\x1b\\", "words"],
+    ["device and application commands go (DCS, APC)", "a\x1bP+q54\x1b\\b\x1b_Gi=1\x1b\\c", "abc"],
+    ["private modes go", "\x1b[?1049h\x1b[>4;1mq", "q"],
+    ["letters hidden as tags are shown", "x\u{e0049}\u{e0067}", "x\\u{e0049}\\u{e0067}"],
+    [
+      "zero-width characters between Latin letters are shown",
+      "a\u200bb\u200dc\ufe0f",
+      "a\\u200bb\\u200dc\\ufe0f",
+    ],
+    [
+      "joiners stay where a script or an emoji needs them",
+      "می\u200cخواهم 👩\u200d💻 ❤\ufe0f",
+      "می\u200cخواهم 👩\u200d💻 ❤\ufe0f",
+    ],
+    ["letters that are seen as nothing are shown", "a\u3164b\u00adc", "a\\u3164b\\xadc"],
   ])("%s", (_, dirty, clean) => {
     expect(cleanText(dirty)).toBe(clean);
   });

@@ -8,7 +8,7 @@ import { failure, makePlace, type Place, SECRET } from "./fixture.ts";
 describe("access", () => {
   let place: Place;
   beforeAll(async () => {
-    place = await makePlace({ deny: ["*.private"] });
+    place = await makePlace({ deny: ["*.private"], denyOrigin: "/home/u/.config/cloche/config.json" });
     await place.write("project/data/sales.csv");
     await place.write("project/data/Costs 2024.csv");
     await place.write("project/deep/er/unique_table.parquet");
@@ -205,5 +205,11 @@ describe("access", () => {
     await mkdir(`${place.root}-private`);
     await writeFile(`${place.root}-private/a.csv`, SECRET);
     expect(await problem(`${place.root}-private/a.csv`)).toContain("outside of what may be loaded");
+  });
+
+  it("names the person's own pattern that denies a file, and where it stands", async () => {
+    expect(await problem("notes.private")).toBe(
+      "load.refused: notes.private cannot be loaded: it is denied by the pattern *.private of `deny` in /home/u/.config/cloche/config.json. The person set that pattern: ask them if the file is needed.",
+    );
   });
 });

@@ -57,7 +57,9 @@ def describe(frame: Any, expression: str) -> list[str]:
     if len(sample) < len(frame):
         where = f"{len(sample):,} rows in {_PLACES} places"
         lines.append(f"  nulls and ranges are of all rows; distinct values and samples of {where}")
-    shown = [frame.iloc[i, :_SHOWN_COLUMNS].tolist() for i in range(min(_SHOWN_ROWS, len(frame)))]
+    # Column by column: a row across numeric columns would turn its integers into floats.
+    head = frame.iloc[:_SHOWN_ROWS, :_SHOWN_COLUMNS]
+    shown = list(zip(*(head.iloc[:, i].tolist() for i in range(head.shape[1])), strict=True))
     return lines + rows([str(name) for name in frame.columns[:_SHOWN_COLUMNS]], shown, frame.shape[1])
 
 

@@ -231,7 +231,7 @@ def _pad(plan: Plan) -> None:
         plan.notes.append(ragged.long_rows(found, plan.dialect, f"their further fields are in {extra}"))
         plan.names = _distinct(delimited.names(plan.file, plan.dialect, widest))
     if found.shorter(usual):
-        at = ", ".join(map(str, found.examples))
+        at = ", ".join(map(str, found.short))
         rows = wording.plural(found.shorter(usual), "row")
         plan.notes.append(f"{rows} shorter than the header (first at row {at}): missing fields are null")
 

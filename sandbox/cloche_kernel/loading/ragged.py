@@ -16,6 +16,8 @@ from cloche_kernel.loading.dialect import Dialect
 #: how far into a file missing fields are looked for once its size is past this, in `bytes`
 MEASURED_BYTES = 67_108_864
 _BLOCK = 262_144
+#: row numbers that a remark names
+_EXAMPLES = 3
 
 
 @dataclass
@@ -24,8 +26,9 @@ class Widths:
 
     rows: int = 0
     counts: Counter[int] = field(default_factory=Counter)
-    #: row numbers (the header is row 1) of the first few that differ
-    examples: list[int] = field(default_factory=list)
+    #: row numbers (the header is row 1) of the first few that are longer, and that are shorter
+    long: list[int] = field(default_factory=list)
+    short: list[int] = field(default_factory=list)
     #: the whole file was read
     complete: bool = True
 
@@ -47,9 +50,12 @@ def widths(file: File, dialect: Dialect, most_bytes: int | None = None) -> Width
         while batch := list(islice(reader, 10_000)):
             lengths = [len(row) for row in batch]
             found.counts.update(lengths)
-            if len(found.examples) < 3 and any(length not in (usual, 0) for length in lengths):
-                odd = [found.rows + index + 1 for index, length in enumerate(lengths) if length not in (usual, 0)]
-                found.examples += odd[: 3 - len(found.examples)]
+            if len(found.long) < _EXAMPLES and max(lengths) > usual:
+                long = [found.rows + index + 1 for index, length in enumerate(lengths) if length > usual]
+                found.long += long[: _EXAMPLES - len(found.long)]
+            if len(found.short) < _EXAMPLES and any(0 < length < usual for length in lengths):
+                short = [found.rows + index + 1 for index, length in enumerate(lengths) if 0 < length < usual]
+                found.short += short[: _EXAMPLES - len(found.short)]
             found.rows += len(batch)
     return found
 
@@ -72,7 +78,7 @@ def long_rows(found: Widths, dialect: Dialect, what: str) -> str:
     """One sentence on rows longer than the header, none of which is dropped."""
     usual = len(dialect.header)
     rows, fields = wording.plural(found.longer(usual), "row"), wording.plural(usual, "field")
-    at = ", ".join(map(str, found.examples))
+    at = ", ".join(map(str, found.long))
     return f"{rows} longer than the header's {fields} (first at row {at}): {what}; no row was dropped"
 
 
@@ -98,7 +104,7 @@ def short_rows(file: File, frame: Any, dialect: Dialect, widened: bool) -> str |
     if not count:
         return None
     where = "" if found.complete else f" of the first {wording.size(MEASURED_BYTES)}"
-    at = ", ".join(map(str, found.examples))
+    at = ", ".join(map(str, found.short))
     return f"{wording.plural(count, 'row')}{where} shorter than the header (first at row {at}): missing fields are null"
 
 

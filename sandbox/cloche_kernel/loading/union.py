@@ -73,8 +73,19 @@ def _frame(files: list[File], session: Session) -> Value | None:
         f"{len(files):,} files with the same columns were put one after the other; rows: {counts}; "
         f"`{column}` names the file",
     )
+    notes[1:1] = _differing_types(tables)
     expression = files[0].expression.split("[")[0]
     return Value(frame, frames.summary(frame), facts, notes, frames.describe(frame, expression))
+
+
+def _differing_types(tables: list[Any]) -> list[str]:
+    """A remark where columns of one name hold different types, which the union widens to one that holds all."""
+    differing = []
+    for place, column in enumerate(tables[0].columns):
+        kinds = list(dict.fromkeys(str(table.dtypes.iloc[place]) for table in tables if len(table)))
+        if len(kinds) > 1:
+            differing.append(f"{wording.clip(str(column), 40)} ({wording.listed(kinds, 4)})")
+    return [f"types differ between the files: {wording.listed(differing, 8)}"] if differing else []
 
 
 def _relation(files: list[File], name: str, expected: int, session: Session) -> Value | None:

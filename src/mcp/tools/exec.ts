@@ -13,8 +13,8 @@ export const exec = defineTool({
   name: "exec",
   title: "Run Python",
   searchHint: "run python code, notebook cell, data analysis, plot, pandas, sql on files",
-  description: `Runs one IPython cell in a persistent, sealed session: variables stay for later cells; magics, top-level await and !shell work; the last expression is shown; figures come back as images. No network, no host files: bring data in with load; publish(path) copies a file out.
-A cell longer than wait_s goes on in the background. With {cell: n} instead of code: wait on for it, {cell: n, stop: true} ends it, {cell: n, offset: k} pages its output.`,
+  description: `Runs one IPython cell in a persistent, sealed session: variables stay for later cells; magics, top-level await and !shell work; the last expression is shown; figures come back as images. No network, no host files: bring data in with load; publish(path) copies a file out. Files: /workspace (the working directory, memory), /scratch (disk), /data (loaded, read-only).
+A cell longer than wait_s goes on in the background. With {cell: n} instead of code: shows its code and waits on for it, {cell: n, stop: true} ends it, {cell: n, offset: k} goes on from that character of its output.`,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
   schema: z.strictObject({
     code: z.string().max(1_000_000).optional().describe("Python to run"),
@@ -44,9 +44,17 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
           })
         : args.stop
           ? await session.stop(args.cell!)
-          : await session.follow(args.cell!, args.offset === undefined ? waiting : { ...waiting, waitMs: 0 });
+          : await session.follow(args.cell!, {
+              ...waiting,
+              ...(args.offset === undefined ? {} : { until: args.offset + args.max_chars }),
+            });
     for (const note of session.takeNotes()) response.note(note);
-    response.showCell({ view, offset: args.offset, maxChars: args.max_chars });
+    response.showCell({
+      view,
+      showCode: args.code === undefined && args.offset === undefined,
+      offset: args.offset,
+      maxChars: args.max_chars,
+    });
   },
 });
 
