@@ -8,7 +8,8 @@ import { storeError } from "./store-errors.ts";
 
 /** "CLOC": tells our files from other SQLite databases. */
 const APPLICATION_ID = 0x434c4f43;
-const FORMAT = 1;
+/** Raised with each file added to schema/; an older record is brought up to it when it is opened. */
+const FORMAT = 2;
 /** Longest wait for another server's transaction, in `milliseconds`; each lasts well under one. */
 const BUSY_TIMEOUT = 5_000;
 /** Pages in the log after which it is moved into the database, which waits for the disk: about every 500 small cells. */
@@ -69,28 +70,34 @@ function openFile(path: string): Database.Database {
 }
 
 function checkFormat(database: Database.Database, path: string): void {
-  const schema = readFileSync(join(import.meta.dirname, "schema.sql"), "utf8");
   const tables = tableNames(database);
   const applicationId = database.pragma("application_id", { simple: true });
   const format = database.pragma("user_version", { simple: true }) as number;
-  if (tables.length === 0 && applicationId === 0 && format === 0) {
-    database.transaction(() => {
-      database.exec(schema);
-      database.pragma(`application_id = ${APPLICATION_ID}`);
-      database.pragma(`user_version = ${FORMAT}`);
-    })();
-    return;
-  }
+  const isNew = tables.length === 0 && applicationId === 0 && format === 0;
   const damaged = (message: string) => new ClocheError("store.damaged", { message });
-  if (applicationId !== APPLICATION_ID) throw damaged(`${path} is another program's database`);
+  if (!isNew && applicationId !== APPLICATION_ID) throw damaged(`${path} is another program's database`);
   if (format > FORMAT)
     throw new ClocheError("store.newer", {
       message: `${path} was written by a newer Cloche (format ${format}; this one knows ${FORMAT})`,
     });
-  const missing = [...schema.matchAll(/^CREATE TABLE (\w+)/gm)]
-    .map(([, name]) => name!)
-    .filter((name) => !tables.includes(name));
-  if (missing.length > 0) throw damaged(`${path} lacks ${missing.join(", ")}`);
+  for (let step = 1; step <= format; step += 1) {
+    const missing = [...schema(step).matchAll(/^CREATE TABLE (\w+)/gm)]
+      .map(([, name]) => name!)
+      .filter((name) => !tables.includes(name));
+    if (missing.length > 0) throw damaged(`${path} lacks ${missing.join(", ")}`);
+  }
+  if (format === FORMAT) return;
+  // All steps or none: whoever is interrupted finds the format it had.
+  database.transaction(() => {
+    for (let step = format + 1; step <= FORMAT; step += 1) database.exec(schema(step));
+    database.pragma(`application_id = ${APPLICATION_ID}`);
+    database.pragma(`user_version = ${FORMAT}`);
+  })();
+}
+
+/** What leads from the format before to format `step`. */
+function schema(step: number): string {
+  return readFileSync(join(import.meta.dirname, "schema", `${step}.sql`), "utf8");
 }
 
 function tableNames(database: Database.Database): string[] {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,11 +64,31 @@ class Checkpoints:
         self._process: dict[str, Any] = {}
         self._files: dict[str, workspace.Entry] = {}
         self._file_chunks: dict[str, list[str]] = {}
-        self._before: dict[str, Any] | None = None
+        self.initial_process: dict[str, Any] = {}
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
+        self.initial_process = self._process = process_state.look()
+
+    def value(self, name: str) -> Any:
+        return self._namespace[name]
+
+    def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
+        """The state is now these groups, of which the host has every chunk."""
+        self.groups = {name: group for group, _ in groups for name in group.names}
+        self._identities = {name: id(value) for _, values in groups for name, value in values.items()}
+        self._known.update(known)
+
+    def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
+        self._file_chunks = chunks_of
+
+    def look_again(self) -> None:
+        """After the process and the files were put back: what they are like is no change of the next cell's."""
         self._process = process_state.look()
+        try:
+            self._files = workspace.look()
+        except workspace.TooMany:
+            self._files = {}
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
@@ -178,8 +197,10 @@ class Checkpoints:
         names = frozenset(values)
         digest = chunks.digest((sorted(names), header, buffers))
         size = len(taken.header) + sum(buffer.nbytes for buffer in taken.buffers)
-        described = {"digest": digest, "names": sorted(names), "header": header, "buffers": buffers, "bytes": size}
-        return self._note(Group(names, digest, None if taken.risky else taken.mentions, described), values)
+        mentions = None if taken.risky else taken.mentions
+        described = {"digest": digest, "names": sorted(names), "header": header, "buffers": buffers, "bytes": size,
+                     "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
+        return self._note(Group(names, digest, mentions, described), values)
 
     def _lose(
         self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]
@@ -212,7 +233,7 @@ class Checkpoints:
         try:
             found = workspace.look()
         except workspace.TooMany as error:
-            return [self._lose(cell, {FILES: found}, str(error), {})] if (found := {}) is None else []
+            return [self._lose(cell, {FILES: None}, str(error), {})]
         if found == self._files:
             return []
         for path in [path for path in self._file_chunks if path not in found]:
@@ -233,7 +254,8 @@ class Checkpoints:
         header = self._send_chunks(cell, json.dumps(listing).encode("utf-8", "surrogatepass"))
         digest = chunks.digest((FILES, header, contents))
         size = sum(entry.size for entry in found.values())
-        described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size}
+        described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size,
+                     "mentions": []}  # fmt: skip
         group = Group(frozenset({FILES}), digest, frozenset(), described)
         self.groups[FILES] = group
         return [group]
@@ -253,6 +275,7 @@ class Checkpoints:
             "groups": [group.described for group in fresh if group.described is not None],
             "members": [digest for digest, group in every.items() if group.described is not None],
             "lost": {name: entry for group in every.values() for name, entry in group.lost.items()},
+            "versions": versions(),
             "tokens": {name: group.digest for name, group in self.groups.items() if group.lost},
         }
         text = json.dumps(manifest, separators=(",", ":")).encode("utf-8", "surrogatepass")
@@ -266,10 +289,6 @@ def _calls_something(code: str) -> bool:
     return "(" in code or "import" in code or "%" in code or "!" in code or "[" in code or "." in code
 
 
-def described_module(value: Any) -> bool:
-    return isinstance(value, types.ModuleType)
-
-
 def versions() -> dict[str, str]:
     """What the state was made with: Python, and the packages whose values it may hold."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
@@ -279,6 +298,3 @@ def versions() -> dict[str, str]:
             found[name] = str(getattr(module, "__version__", "?"))
     return found
 
-
-def ours(names: Iterable[str]) -> bool:
-    return all(name.startswith("\0") for name in names)
