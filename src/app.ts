@@ -95,7 +95,7 @@ interface Parts {
   config: Config;
   log: Logger;
   sandbox: Sandbox;
-  store: Store;
+  store: SqliteStore;
   /** token of this server */
   owner: string;
 }
@@ -112,6 +112,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
   const calls = [publishCall(artifacts)];
   return new SessionManager({
     store,
+    checkpoints: store.checkpoints(config.paths.packs),
     owner,
     launch: (signal) =>
       launchKernel({

@@ -18,6 +18,7 @@ import threadpoolctl
 
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
+from cloche_kernel.checkpoints.capture import Checkpoints
 from cloche_kernel.display import Display
 from cloche_kernel.forking import BROKEN, OUT_OF_MEMORY
 from cloche_kernel.imports import AfterImport
@@ -106,6 +107,9 @@ class Kernel:
         shell.display = self._display
         figures.connect(self._display)
         hostcalls.connect(line)
+        self._state = Checkpoints(
+            shell.user_ns, lambda: shell.user_ns_hidden, shell, lambda header, payload: line.send(header, payload)
+        )
         self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
         AfterImport("duckdb", self._fit_duckdb).install()
@@ -124,6 +128,7 @@ class Kernel:
         try:
             self._line.send({"type": "started", "pid": os.getpid(), "python": version})
             _settle(cpus)
+            self._state.begin()
             while True:
                 self._answer(*self._line.next_request())
         except closed:
@@ -141,6 +146,10 @@ class Kernel:
         elif header["type"] == "load":
             request = loads(payload)
             self._run_cell(header, request["name"], lambda: self._load(request))
+        elif header["type"] == "restore":
+            self._restore(header, loads(payload)["path"])
+        elif header["type"] == "recapture":
+            self._state.forget()
         else:
             self._inspect(header, loads(payload))
 
@@ -163,6 +172,8 @@ class Kernel:
                 self._finish(cell, failure)
         finally:
             hostcalls.begin_cell(None)
+        # The answer is out: what the cell changed is taken down before the next one can change it again.
+        self._state.after(header["cell"], code if header["type"] == "execute" else None)
         try:
             self._variables.note(header["cell"], code)
         except Exception:
@@ -228,6 +239,24 @@ class Kernel:
         before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
         self._display.text(before + loaded.profile)
         return None
+
+    def _restore(self, header: dict[str, Any], path: str) -> None:
+        from cloche_kernel.checkpoints.restore import restore
+
+        try:
+            with open(path, encoding="utf-8") as file:
+                request = loads(file.read())
+            found = restore(request, self._state, self._shell.user_ns, self._shell)
+        except Exception as error:
+            answer: dict[str, Any] = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
+            self._line.send({"type": "answer", "id": header["id"], "ok": False}, dumps(answer).encode())
+            return
+        answer = {
+            "bound": len(found.bound),
+            "failed": {name: reason[:400] for name, reason in found.failed.items()},
+            "notes": [note[:500] for note in found.notes[:100]],
+        }
+        self._line.send({"type": "answer", "id": header["id"], "ok": True}, dumps(answer).encode())
 
     def _inspect(self, header: dict[str, Any], request: dict[str, Any]) -> None:
         name, offset = request.get("name"), request.get("offset", 0)

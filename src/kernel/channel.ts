@@ -46,6 +46,10 @@ export type CallReply = { ok: true; result: unknown } | { ok: false; code: strin
 
 export interface ChannelHandlers {
   call(call: IncomingCall): Promise<CallReply>;
+  /** bytes of the state after a cell that ended */
+  chunk(name: string, data: Buffer): void;
+  /** what the session holds after that cell */
+  checkpoint(cell: number, manifest: Manifest): void;
   /** the kernel died outside of a cell; a fresh one is on its way */
   died(reason: string): void;
   /** the channel is unusable from now on; called exactly once */
@@ -78,6 +82,8 @@ export class KernelChannel {
   /** inspections under way, each with how to end it where its kernel dies */
   private readonly looks = new Set<Deferred<never>>();
   private reason: ClocheError | undefined;
+  /** the cell whose state is on its way, and what has come of its manifest */
+  private capturing: { cell: number; pieces: Buffer[]; bytes: number } | undefined;
 
   /** Takes the transport. Starts reading at once. */
   constructor(transport: Transport, handlers: ChannelHandlers) {

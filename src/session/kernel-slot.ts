@@ -1,7 +1,7 @@
 // The kernel of one session: opened when first needed, paused and woken, restarted, let go; and what its loss means.
 import type { CallReply, CellListener, IncomingCall, KernelChannel, RunningCell } from "../kernel/channel.ts";
 import type { Kernel } from "../kernel/launch.ts";
-import type { LoadRequest } from "../kernel/messages.ts";
+import type { LoadRequest, Manifest } from "../kernel/messages.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { StagingArea } from "../staging/stage.ts";
@@ -24,14 +24,26 @@ export interface SlotOptions extends KernelSource {
   lost(sentence: string): void;
   /** told that nothing of earlier cells is left */
   emptied(): void;
+  /** brings a fresh kernel to the state the session is to be in; a state that is kept, and its cell */
+  revive(kernel: ServingKernel): Promise<void>;
+  /** the cell after which the session's state is kept; 0 where none is */
+  kept(): number;
+  chunk(name: string, data: Buffer): void;
+  checkpoint(cell: number, manifest: Manifest): void;
+  /** told that the kernel is gone, and with it a state that was on its way */
+  uncaptured(): void;
 }
 
 /** A kernel that serves, with the files that were brought to it. */
 export interface ServingKernel {
   readonly files: StagingArea;
+  /** mounted read-only at /cloche */
+  readonly staging: string;
   execute(cell: number, code: string, listener: CellListener): RunningCell;
   load(cell: number, request: LoadRequest, listener: CellListener): RunningCell;
   inspect: KernelChannel["inspect"];
+  restore: KernelChannel["restore"];
+  recapture: KernelChannel["recapture"];
 }
 
 export interface Restart {
@@ -57,6 +69,8 @@ export class KernelSlot {
   private closed = false;
   /** the kernel was given a cell, so that there is something to lose */
   private used = false;
+  /** the kernel holds nothing of the session's state yet */
+  private fresh = true;
 
   constructor(options: SlotOptions) {
     this.options = options;
@@ -78,11 +92,17 @@ export class KernelSlot {
       this.opening ??= this.launch(signal).finally(() => {
         this.opening = undefined;
       });
-      return this.opening;
+      await this.opening;
     }
-    if (this.paused) this.kernel.handle.channel.resume();
+    const { kernel } = this;
+    if (!kernel) return this.ready(signal);
+    if (this.paused) kernel.handle.channel.resume();
     this.paused = false;
-    return this.kernel.serving;
+    if (this.fresh) {
+      await this.options.revive(kernel.serving);
+      this.fresh = false;
+    }
+    return kernel.serving;
   }
 
   /** Stops its processes from using the processor; `ready` lets them go on. */
@@ -101,6 +121,8 @@ export class KernelSlot {
       try {
         await kernel.handle.channel.restart({ wipe, reason, deadlineMs: RESTART_DEADLINE_MS });
         this.paused = false;
+        this.fresh = true;
+        this.options.uncaptured();
         if (wipe) this.used = false;
       } catch (error) {
         await this.drop(asClocheError(error));
@@ -128,12 +150,17 @@ export class KernelSlot {
   /** What the loss of the kernel means for the session, which starts over with it. */
   describeLoss(reason: string): string {
     if (reason === RESET) return "A reset ended it, and emptied the session.";
-    this.options.emptied();
     this.used = false;
-    const kept = this.kernel
+    this.fresh = true;
+    this.options.uncaptured();
+    const kept = this.options.kept();
+    if (kept > 0)
+      return `The session's kernel ended: ${reason}. The next call finds the session as it was after cell ${kept}.`;
+    this.options.emptied();
+    const files = this.kernel
       ? "The session's variables are gone; files in /workspace and loaded data in /data are still there."
       : "The session's variables, files and loaded data are gone.";
-    return `The session's kernel ended: ${reason}. ${kept} A fresh one serves the next cell.`;
+    return `The session's kernel ended: ${reason}. ${files} A fresh one serves the next cell.`;
   }
 
   private async launch(signal?: AbortSignal): Promise<ServingKernel> {
@@ -154,10 +181,19 @@ export class KernelSlot {
         return channel.load(...cell);
       },
       inspect: (request) => channel.inspect(request),
+      staging: handle.directories.staging,
+      restore: (path, deadlineMs) => {
+        this.used = true;
+        return channel.restore(path, deadlineMs);
+      },
+      recapture: () => channel.recapture(),
     };
     this.kernel = { handle, serving };
+    this.fresh = true;
     handle.adopt({
       call: (call) => this.options.door(call),
+      chunk: (name, data) => this.options.chunk(name, data),
+      checkpoint: (cell, manifest) => this.options.checkpoint(cell, manifest),
       died: (reason) => {
         if (this.used) this.options.lost(this.describeLoss(reason));
       },
@@ -175,6 +211,8 @@ export class KernelSlot {
     });
     this.kernel = undefined;
     this.paused = false;
+    this.fresh = true;
+    this.options.uncaptured();
     void handle.end(reason);
     if (!this.closed && this.used && !this.options.busy())
       this.options.lost(this.describeLoss(reason.message));

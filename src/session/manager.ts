@@ -2,6 +2,7 @@
 import type { Kernel } from "../kernel/launch.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import type { CheckpointStore } from "../snapshots/checkpoints.ts";
 import type { SessionRecord, Store } from "../snapshots/store.ts";
 import type { StagingArea } from "../staging/stage.ts";
 import { Session, type SessionDoor } from "./session.ts";
@@ -9,6 +10,7 @@ import { Standby } from "./standby.ts";
 
 export interface ManagerOptions {
   store: Store;
+  checkpoints: CheckpointStore;
   /** token of this server */
   owner: string;
   launch(signal?: AbortSignal): Promise<Kernel>;
@@ -82,6 +84,22 @@ export class SessionManager implements AsyncDisposable {
     return this.find(name);
   }
 
+  /**
+   * Opens the state of session `from` after cell `number` as session `into`, and leaves the other alone. Throws
+   * `cell.unknown`, and `input.invalid` where `into` is in use.
+   */
+  fork(from: Session, number: number, into: string): Session {
+    const checkpoint = from.stateAfter(number);
+    if (this.options.store.sessions().some(({ name, nextCell }) => name === into && nextCell > 1))
+      throw new ClocheError("input.invalid", {
+        message: `there is a session ${into} already`,
+        hint: "Name one that does not exist yet.",
+      });
+    const session = this.find(into);
+    this.options.checkpoints.fork(checkpoint, session.id);
+    return session;
+  }
+
   list(): SessionSummary[] {
     const open = new Map([...this.byName.values()].map((session) => [session.id, session]));
     return this.options.store.sessions().map((record) => {
@@ -117,6 +135,7 @@ export class SessionManager implements AsyncDisposable {
     return new Session({
       record,
       store: this.options.store,
+      checkpoints: this.options.checkpoints,
       openKernel: (signal) => this.standby.take(signal),
       openFiles: (directory) => this.options.openFiles(directory),
       door: this.options.door(record.name),
@@ -126,6 +145,8 @@ export class SessionManager implements AsyncDisposable {
 
   private tellOfLoss(session: Session, record: SessionRecord): void {
     const lost = this.options.store.markEmpty(record.id);
+    // What was kept comes back with the first call, which says so.
+    if (this.options.checkpoints.head(record.id)) return;
     const running = lost.map(({ cell }) => cell).join(", ");
     session.note(
       `Session ${record.name} is from an earlier server that ended: its variables are gone${running ? `, and cell ${running} was running then` : ""}. The outputs of its ${record.nextCell === 2 ? "cell 1" : `cells 1 to ${record.nextCell - 1}`} can still be read with exec {cell}.`,

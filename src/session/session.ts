@@ -3,12 +3,14 @@ import type { CallReply, IncomingCall } from "../kernel/channel.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import type { Checkpoint, CheckpointStore } from "../snapshots/checkpoints.ts";
 import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
 import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
 import { cleanText } from "./clean-text.ts";
-import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS } from "./kernel-slot.ts";
+import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS, type ServingKernel } from "./kernel-slot.ts";
+import { StateKeeper, shortcomings } from "./state-keeper.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
 /** Answers a session's host calls; `tell` adds a line to the answer of the cell that calls. */
@@ -18,6 +20,7 @@ export interface SessionOptions extends Omit<KernelSource, "door"> {
   door: SessionDoor;
   record: SessionRecord;
   store: Store;
+  checkpoints: CheckpointStore;
   log: Logger;
 }
 
@@ -45,6 +48,8 @@ const PROGRESS_EVERY_MS = 500;
 const SAVE_EVERY_MS = 5_000;
 /** `milliseconds` a reset waits for a running cell: its end, and the restart before. */
 const RESET_DEADLINE_MS = 20_000;
+/** `milliseconds` the end of the server waits for a state that is on its way: clients give half a second. */
+const SETTLE_MS = 300;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
 
@@ -55,6 +60,7 @@ export class Session {
   private readonly turnstile = new Turnstile();
   private readonly log: Logger;
   private readonly slot: KernelSlot;
+  private readonly keeper: StateKeeper;
   private current: Cell | undefined;
   /** ended cells that are not in the store yet, or could not be put there */
   private readonly unkept = new Map<number, Cell>();
@@ -68,6 +74,13 @@ export class Session {
     this.id = options.record.id;
     this.name = options.record.name;
     this.log = options.log.child({ session: this.name });
+    this.keeper = new StateKeeper({
+      session: this.id,
+      store: options.checkpoints,
+      log: this.log,
+      note: (sentence) => this.note(sentence),
+      kernel: () => this.slot.open,
+    });
     this.slot = new KernelSlot({
       ...options,
       door: (call) => options.door(call, (line) => this.tell(call.cell, line)),
@@ -75,6 +88,11 @@ export class Session {
       busy: () => this.current?.attached === true,
       lost: (sentence) => this.note(sentence),
       emptied: () => this.markEmpty(),
+      revive: (kernel) => this.revive(kernel),
+      kept: () => this.keeper.head?.cell ?? 0,
+      chunk: (name, data) => this.keeper.chunk(name, data),
+      checkpoint: (cell, manifest) => this.keeper.checkpoint(cell, manifest),
+      uncaptured: () => this.keeper.lost(),
     });
   }
 
@@ -92,6 +110,7 @@ export class Session {
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
       const kernel = await this.slot.ready(cell.stopping.signal);
+      await this.keeper.admitted();
       cell.stopping.signal.throwIfAborted();
       this.limit(cell, options.timeoutMs);
       return cell.attach(kernel.execute(cell.number, code, cell.listener));
@@ -134,7 +153,8 @@ export class Session {
   async inspect(request: { name?: string; offset: number; limit: number }, options: WaitOptions) {
     const release = await this.enter(options, "This look at the variables");
     try {
-      if (!this.slot.open) return { ok: request.name === undefined, text: "No variables yet." };
+      if (!this.slot.open && !this.keeper.head)
+        return { ok: request.name === undefined, text: "No variables yet." };
       const { ok, text } = await (await this.slot.ready()).inspect(request);
       return { ok, text: cleanText(text) };
     } finally {
@@ -162,12 +182,73 @@ export class Session {
       // The kernel may have come up, with the cell in it, while that was being stopped.
       if (this.slot.open !== emptied) await this.slot.restart({ wipe: true, reason: RESET });
       await this.slot.clearFiles();
+      this.keeper.lost();
+      this.options.checkpoints.moveHead(this.id, null);
       this.markEmpty();
       this.notes.length = 0;
     } finally {
       release();
     }
     return { stopped: running?.number };
+  }
+
+  /**
+   * Puts the session back as it was after cell `number`, which ends a running cell first. Throws `cell.unknown` where
+   * that state was not kept; then the session is as it was.
+   */
+  async goTo(number: number): Promise<{ stopped: number | undefined; missing: string[] }> {
+    const checkpoint = this.stateAfter(number);
+    const running = this.current;
+    if (running) await this.end(running);
+    const release = await this.enter({ waitMs: RESET_DEADLINE_MS }, "This reset");
+    try {
+      await this.keeper.settled(RESET_DEADLINE_MS);
+      const kernel = await this.slot.ready();
+      const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
+      this.options.checkpoints.moveHead(this.id, checkpoint);
+      return { stopped: running?.number, missing };
+    } finally {
+      release();
+    }
+  }
+
+  /** The state after cell `number`, for a fork. Throws `cell.unknown`. */
+  stateAfter(number: number): Checkpoint {
+    const checkpoint = this.options.checkpoints.after(this.id, number);
+    if (checkpoint) return checkpoint;
+    const last = this.options.store.lastCell(this.id);
+    throw new ClocheError("cell.unknown", {
+      message:
+        number > last
+          ? `session ${this.name} has no cell ${number}`
+          : `the state of session ${this.name} after cell ${number} was not kept`,
+      hint:
+        number > last
+          ? `Its cells are 1 to ${last}.`
+          : "The cell was lost or never ended; take one before or after it.",
+    });
+  }
+
+  /** The state after `cell` is on disk; waited for at most `ms` milliseconds. */
+  durable(cell: number, ms: number): Promise<boolean> {
+    return this.keeper.durable(cell, ms);
+  }
+
+  /** Brings a fresh kernel to what is kept, and says so. */
+  private async revive(kernel: ServingKernel): Promise<void> {
+    const head = this.keeper.head;
+    if (!head) return;
+    try {
+      const missing = shortcomings(await this.keeper.bring(kernel, head));
+      const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
+      if (head.cell > 0) this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
+      for (const sentence of missing) this.note(sentence);
+    } catch (error) {
+      this.log.error("restore.failed", { code: asClocheError(error).code });
+      this.note(
+        `The session could not be brought back as it was after cell ${head.cell}: ${asClocheError(error).sentence} It starts empty; reset {to: ${head.cell}} tries again.`,
+      );
+    }
   }
 
   /** `milliseconds` since the last call, 0 while one is served. */
@@ -188,6 +269,7 @@ export class Session {
   /** Ends the kernel and gives the session up; its record stays. Idempotent. */
   async close(): Promise<void> {
     this.closed = true;
+    await this.keeper.settled(SETTLE_MS);
     await this.slot.close();
   }
 
@@ -209,6 +291,7 @@ export class Session {
     this.current = cell;
     const told: CellWork = async (running) => {
       const outcome = await work(running);
+      if (outcome.status !== "lost" && running.attached) this.keeper.expect(running.number);
       return outcome.status === "lost"
         ? { ...outcome, reason: this.slot.describeLoss(outcome.reason) }
         : outcome;

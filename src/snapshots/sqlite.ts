@@ -4,6 +4,7 @@ import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { openDatabase } from "./database.ts";
 import type { Owners } from "./lease.ts";
+import { SqliteCheckpoints } from "./sqlite-checkpoints.ts";
 import type { CellImage, CellKind, CellRecord, CellResult, Claim, SessionRecord, Store } from "./store.ts";
 import { storeError } from "./store-errors.ts";
 
@@ -30,6 +31,7 @@ export class SqliteStore implements Store {
   readonly notice: string | undefined;
   readonly #database: Database.Database;
   readonly #owners: Owners;
+  #checkpoints: SqliteCheckpoints | undefined;
   readonly #statements = new Map<string, Database.Statement>();
   /** Runs its argument in a transaction; made once, because making one takes longer than a small write. */
   readonly #transaction: Database.Transaction<(work: () => unknown) => unknown>;
@@ -187,6 +189,30 @@ export class SqliteStore implements Store {
       this.#get<{ last: number }>("SELECT next_cell - 1 AS last FROM session WHERE id = ?", session),
     );
     return found?.last ?? 0;
+  }
+
+  lostSince(session: string, kept: number, running: number | undefined): string {
+    const rows = this.#read(() =>
+      this.#all<{ cell: number; status: string }>(
+        "SELECT cell, status FROM cell WHERE session = ? AND cell > ? AND cell IS NOT ? ORDER BY cell",
+        session,
+        kept,
+        running ?? null,
+      ),
+    );
+    const ran = rows.filter(({ status }) => status !== "running" && status !== "lost").map(({ cell }) => cell);
+    const cut = rows.filter(({ status }) => status === "running" || status === "lost").map(({ cell }) => cell);
+    const cells = (list: number[]) => `${list.length === 1 ? "cell" : "cells"} ${list.join(", ")}`;
+    return [
+      ...(ran.length > 0 ? [`what ${cells(ran)} did is not in it`] : []),
+      ...(cut.length > 0 ? [`${cells(cut)} did not end`] : []),
+    ].join("; ");
+  }
+
+  /** The same record's checkpoints; packs lie in `directory`. Owned by this store. */
+  checkpoints(directory: string): SqliteCheckpoints {
+    this.#checkpoints ??= new SqliteCheckpoints(this.#database, directory);
+    return this.#checkpoints;
   }
 
   images(session: string, cell: number): CellImage[] {

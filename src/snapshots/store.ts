@@ -90,6 +90,8 @@ export interface Store extends Disposable {
   /** The latest cell number, or 0. */
   lastCell(session: string): number;
   images(session: string, cell: number): CellImage[];
+  /** What ran after cell `kept` and is not in the state after it, in words; empty where nothing did. */
+  lostSince(session: string, kept: number, running: number | undefined): string;
   /** Marks a session's kernel as fresh: nothing of earlier cells is in it. Cells left `running` become `lost`. */
   markEmpty(session: string): CellRecord[];
 }
