@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[3] / "sandbox"))
 
-import cases  # noqa: E402
+import cases
 
 #: seconds a case may take on one side
 _PATIENCE = 60
@@ -41,7 +41,7 @@ def main() -> None:
     if any(case.family == "libraries" for case in wanted):
         for name in ("ibis", "sqlalchemy.orm", "openpyxl", "networkx", "bs4", "scipy.stats", "sklearn.linear_model"):
             importlib.import_module(name)
-    from cloche_kernel.checkpoints import compare, pickler, runtime  # noqa: F401
+    importlib.import_module("cloche_kernel.checkpoints.pickler")
 
     running: dict[int, tuple[Path, float]] = {}
     for number, case in enumerate(wanted):
@@ -84,7 +84,7 @@ def _child(side: str, case: cases.Case, stem: Path, report: Path, bug: str) -> N
         os.chdir(home)
         from cloche_kernel.checkpoints import runtime
 
-        runtime._KEPT = (*runtime._KEPT, home + "/")
+        setattr(runtime, "_KEPT", (*runtime._KEPT, home + "/"))  # noqa: B010
         if bug != "-":
             module, _, function = bug.partition(":")
             getattr(importlib.import_module(module), function)()
@@ -114,7 +114,7 @@ def _values(namespace: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[str, Any]) -> None:
-    from cloche_kernel.checkpoints import compare, pickler
+    from cloche_kernel.checkpoints import pickler
     from cloche_kernel.checkpoints.contract import NotKept, Scope
 
     _run(case.setup, namespace, "<cell 1>")
@@ -132,16 +132,9 @@ def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[s
         found["unworded"] = True
         return
     found["ms"] = (time.perf_counter() - start) * 1000
-    needed = compare.needs_proof(taken, set())
-    try:
-        before = compare.digest(values, Scope.of(namespace)) if needed else b""
-    except BaseException as error:
-        found["refused"] = f"cannot be compared: {type(error).__name__}: {error} {traceback.format_exc()[-800:]}"
-        return
     state = {
         "header": taken.header,
         "buffers": [bytes(buffer) for buffer in taken.buffers],
-        "digest": before,
         "kinds": sorted(taken.kinds),
     }
     found["kinds"] = state["kinds"]
@@ -158,8 +151,7 @@ def _give(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[s
 def _restore_and_check(
     case: cases.Case, state: dict[str, Any], namespace: dict[str, Any], found: dict[str, Any]
 ) -> str:
-    from cloche_kernel.checkpoints import compare, pickler
-    from cloche_kernel.checkpoints.contract import Scope
+    from cloche_kernel.checkpoints import pickler
 
     for name in _values(namespace):
         del namespace[name]
@@ -168,24 +160,14 @@ def _restore_and_check(
     except BaseException as error:
         return f"refused: restoring raised {type(error).__name__}: {error} {traceback.format_exc()[-600:]}"
     namespace.update(given)
-    if state["digest"]:
-        try:
-            after = compare.digest(given, Scope.of(namespace))
-        except BaseException as error:
-            return f"refused: comparing raised {type(error).__name__}: {error} {traceback.format_exc()[-600:]}"
-        if after != state["digest"]:
-            return "refused: it compares differently once restored" + _difference(case, given, namespace)
     try:
         _run(case.check, namespace, "<check>")
     except BaseException as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == "<check>"), 0)
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        line = next((frame.lineno for frame in frames if frame.filename == "<check>"), 0)
         text = case.check.splitlines()[line - 1] if line else ""
         return f"WRONG: {type(error).__name__}: {error} at `{text}`"
     return "right"
-
-
-def _difference(case: cases.Case, given: dict[str, Any], namespace: dict[str, Any]) -> str:
-    return ""
 
 
 def _parts(value: Any) -> list[Any]:
