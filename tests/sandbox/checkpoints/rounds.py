@@ -106,7 +106,7 @@ def _fresh_main() -> dict[str, Any]:
 
 
 def _run(code: str, namespace: dict[str, Any], name: str) -> None:
-    exec(compile(code, name, "exec"), namespace)
+    exec(compile(code, name, "exec", dont_inherit=True), namespace)
 
 
 def _values(namespace: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +140,7 @@ def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[s
     found["kinds"] = state["kinds"]
     found["remarks"] = scope.remarks
     stem.with_suffix(".state").write_bytes(pickle.dumps(state))
+    values.clear()
     # Undo: the same process, where the objects of before still exist.
     found["undo"] = _restore_and_check(case, state, namespace, found)
 
@@ -160,6 +161,8 @@ def _restore_and_check(
     except BaseException as error:
         return f"refused: restoring raised {type(error).__name__}: {error} {traceback.format_exc()[-600:]}"
     namespace.update(given)
+    # The session alone holds what came back: a case may watch an object die.
+    given.clear()
     try:
         _run(case.check, namespace, "<check>")
     except BaseException as error:
