@@ -93,6 +93,8 @@ say "Cloche will
   - run one cell to prove that it works
 It takes about 2 GB of disk and 2 to 5 minutes, less when it ran before.
 "
+[[ ! -e $(state_directory)/install.json ]] || say "It has been set up before: what is up to date stays as it is.
+"
 need_node "$yes"
 need_modules
 build

@@ -116,8 +116,11 @@ need_node() {
 # node_modules as package-lock.json has it. No package here needs its install scripts.
 need_modules() {
   local stamp=$clone/node_modules/.package-lock.json
-  [[ -e $stamp && ! $clone/package-lock.json -nt $stamp ]] && return
-  step "Installing npm packages (about 330 MB)" \
+  if [[ -e $stamp && ! $clone/package-lock.json -nt $stamp ]]; then
+    say "The npm packages are up to date."
+    return
+  fi
+  step "Installing npm packages (about 90 MB to download, 330 MB on disk)" \
     npm ci --prefix "$clone" --ignore-scripts --no-audit --no-fund ||
     die "The npm packages could not be installed. Check the network and proxy settings, then run this again."
   touch "$stamp"

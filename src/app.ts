@@ -17,6 +17,7 @@ import { installKernelFiles } from "./sandboxes/kernel-files.ts";
 import type { Sandbox } from "./sandboxes/sandbox.ts";
 import { createStagingDirectory, sweepStagingDirectories } from "./sandboxes/staging-directory.ts";
 import { SessionManager } from "./session/manager.ts";
+import { rememberFiles } from "./shared/identity.ts";
 import type { Logger } from "./shared/log.ts";
 import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
@@ -31,6 +32,9 @@ const KERNEL_SOURCE = fileURLToPath(new URL("../sandbox", import.meta.url));
 /** What a running server holds; disposing of it ends every session. */
 export interface App extends AsyncDisposable {
   sessions: SessionManager;
+  readonly config: Config;
+  /** The first of the files it stands on that was removed or replaced by somebody else, if one was. */
+  missing(): string | undefined;
   /** sentences for the first answer */
   notices: string[];
 }
@@ -76,13 +80,19 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
     const store = new SqliteStore(config.paths.database, owners, lease.token);
     const sessions = openSessions({ config, log, sandbox, store, owner: lease.token });
     log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
+    const { state, run, scratch, owners: locks, database } = config.paths;
     return {
       sessions,
+      config,
+      missing: rememberFiles([state, run, scratch, locks, database]),
       notices: store.notice ? [store.notice] : [],
       async [Symbol.asyncDispose]() {
-        await sessions[Symbol.asyncDispose]();
-        store[Symbol.dispose]();
-        lease[Symbol.dispose]();
+        try {
+          await sessions[Symbol.asyncDispose]();
+          store[Symbol.dispose]();
+        } finally {
+          lease[Symbol.dispose]();
+        }
       },
     };
   } catch (error) {
@@ -105,6 +115,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
     project: config.project,
     roots: config.roots,
     deny: config.deny,
+    denyOrigin: config.origins.deny,
     own: config.guarded,
     home: config.home,
   });

@@ -1,27 +1,21 @@
 #!/usr/bin/env node
-// argv → command. Each command registers itself; what fails becomes one sentence and an exit code.
-import { Command, CommanderError } from "commander";
-import { cliContext } from "./app.ts";
-import { registerCommands } from "./cli/commands.ts";
-import { registerServe } from "./cli/serve.ts";
-import { processTerminal } from "./cli/terminal.ts";
-import { asClocheError } from "./shared/errors.ts";
-import { VERSION } from "./version.ts";
+// Sees that this Node is new enough before anything is loaded that needs it, and hands argv to the program.
+import { readFileSync } from "node:fs";
 
-const program = new Command("cloche")
-  .description("One persistent Python session for Claude, in a sealed sandbox.")
-  .version(VERSION)
-  .exitOverride()
-  .showSuggestionAfterError()
-  .showHelpAfterError("Run cloche --help for what there is.");
-registerServe(program);
-registerCommands(program, cliContext(processTerminal()));
+const { engines } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+const [major = 0, minor = 0] = numbers(engines.node);
+const [ownMajor = 0, ownMinor = 0] = numbers(process.versions.node);
 
-try {
-  await program.parseAsync();
-} catch (thrown) {
-  if (thrown instanceof CommanderError) process.exit(thrown.exitCode === 0 ? 0 : 2);
-  const error = asClocheError(thrown);
-  process.stderr.write(`cloche: ${error.sentence}\n`);
-  process.exit(error.code === "config.invalid" || error.code === "input.invalid" ? 2 : 1);
+if (ownMajor > major || (ownMajor === major && ownMinor >= minor)) {
+  const { run } = await import("./cli/program.ts");
+  await run();
+} else {
+  process.stderr.write(
+    `cloche: this is Node ${process.versions.node} (${process.execPath}), and Cloche needs ${major}.${minor} or newer. Run ./setup.sh in the clone: it brings one, and a launcher that uses it.\n`,
+  );
+  process.exit(1);
+}
+
+function numbers(version: string): number[] {
+  return version.match(/\d+/g)?.map(Number) ?? [];
 }

@@ -32,7 +32,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "artifacts",
     "staging",
   ],
-  "main.ts": ["cli", "config", "app.ts", "version.ts"],
+  "main.ts": ["cli"],
   "version.ts": [],
 };
 
@@ -43,7 +43,7 @@ const VENDORS: Record<string, RegExp> = {
   zod: /^(mcp|kernel|hostcalls|config)\//,
   "better-sqlite3": /^(snapshots|staging)\//,
   dockerode: /^sandboxes\/docker[a-z-]*\.ts$/,
-  commander: /^(cli\/.*|main)\.ts$/,
+  commander: /^cli\/.*\.ts$/,
 };
 
 /** Files whose stdout is not the server's: the terminal's commands, and processes of their own. */

@@ -19,6 +19,8 @@ _PIPE_BYTES = 1_048_576
 #: longest stack dump, in bytes, and how long it may take, in seconds
 _STACK_BYTES = 16_384
 _STACK_SECONDS = 0.2
+#: reads that empty the pipe of stack dumps: it holds at most 1 MiB, and user code may write to it without end
+_MOST_STALE_READS = 16
 #: seconds a kernel may leave its requests unread before it is taken for broken
 _UNREAD_SECONDS = 5.0
 
@@ -107,8 +109,8 @@ class KernelProcess:
         if not self.pid:
             return b""
         try:
-            while os.read(self._stacks, 65_536):
-                pass
+            for _ in range(_MOST_STALE_READS):
+                os.read(self._stacks, 65_536)
         except BlockingIOError:
             pass
         if not _is_caught(self.pid, signal.SIGUSR2):

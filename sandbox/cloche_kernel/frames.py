@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 # Bound here, so that a cell that replaces `json.dumps` does not replace ours.
-from json import dumps, loads
+from json import JSONDecoder, dumps
 from typing import Any
 
 from cloche_kernel.messages import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES
@@ -26,6 +26,34 @@ def encode(header: Header, payload: bytes | memoryview = b"") -> bytes:
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise FrameError(f"a frame of {len(text)} + {len(payload)} bytes is over the limit")
     return b"".join((_PREFIX.pack(len(text), len(payload)), text, payload))
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Header:
+    header = dict(pairs)
+    if len(header) != len(pairs):
+        raise ValueError("a field twice")
+    return header
+
+
+_decode = JSONDecoder(object_pairs_hook=_once, parse_constant=_no_json).decode
+
+
+def _parse(text: bytes) -> Header:
+    """A flat object with a type, in UTF-8: exactly what the host reads, so that both see the same message."""
+    try:
+        header = _decode(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise FrameError("a header that is not JSON") from error
+    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
+        raise FrameError("a header without a type")
+    for value in header.values():
+        if isinstance(value, dict | list):
+            raise FrameError("a nested header")
+    return header
 
 
 class FrameReader:
@@ -55,10 +83,4 @@ class FrameReader:
                 return
             frame = bytes(memoryview(buffer)[:end])
             del buffer[:end]
-            try:
-                header = loads(frame[8:split])
-            except (ValueError, RecursionError) as error:
-                raise FrameError("a header that is not JSON") from error
-            if not isinstance(header, dict) or not isinstance(header.get("type"), str):
-                raise FrameError("a header without a type")
-            yield header, frame[split:], frame
+            yield _parse(frame[8:split]), frame[split:], frame

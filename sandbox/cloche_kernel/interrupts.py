@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# Bound here, so that a cell that replaces `signal.signal` does not replace ours.
+from signal import SIGINT, getsignal, signal
+from threading import current_thread, main_thread
 
 
 class Interrupts:
@@ -17,12 +19,12 @@ class Interrupts:
         self._pending = False
 
     def install(self) -> None:
-        signal.signal(signal.SIGINT, self._on_signal)
+        signal(SIGINT, self._on_signal)
 
     @contextmanager
     def cell(self) -> Iterator[None]:
         """The user's code runs inside. A handler that an earlier cell put in place is taken out again."""
-        if signal.getsignal(signal.SIGINT) != self._on_signal:
+        if getsignal(SIGINT) != self._on_signal:
             self.install()
         self._pending = False
         self._in_cell = True
@@ -34,7 +36,7 @@ class Interrupts:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """An interrupt that arrives inside is raised on the way out; other threads are not concerned."""
-        if threading.current_thread() is not threading.main_thread():
+        if current_thread() is not main_thread():
             yield
             return
         self._depth += 1

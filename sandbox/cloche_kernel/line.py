@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# Bound here, so that a cell that replaces `select.poll` does not replace ours.
+from select import POLLIN, POLLOUT, poll
 
 from cloche_kernel.frames import FrameReader, Header, encode
 from cloche_kernel.interrupts import Interrupts
@@ -57,9 +59,9 @@ class Line:
 
     def withdrawn(self, cell: str) -> bool:
         """Was cell `cell` interrupted before it began? A signal finds nothing to interrupt then; the frame is here."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        while not self._withdrawn and not self._reading and poll.poll(0):
+        waiting = poll()
+        waiting.register(self._socket, POLLIN)
+        while not self._withdrawn and not self._reading and waiting.poll(0):
             self._read_once(None)
         found = cell in self._withdrawn
         self._withdrawn.clear()
@@ -125,7 +127,7 @@ class Line:
                 return
             self._reading = True
         try:
-            _wait(self._socket, select.POLLIN)
+            _wait(self._socket, POLLIN)
             with self._interrupts.deferred():
                 chunk = self._socket.recv(262_144)
                 if not chunk:
@@ -159,7 +161,7 @@ class Line:
             try:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
-                _wait(self._socket, select.POLLOUT)
+                _wait(self._socket, POLLOUT)
             except OSError as error:
                 raise LineClosed from error
 
@@ -168,6 +170,6 @@ def _wait(stream: socket.socket, events: int) -> None:
     """Interruptible; poll, because select knows no descriptor above 1,023."""
     if stream.fileno() < 0:
         raise LineClosed
-    poll = select.poll()
-    poll.register(stream, events)
-    poll.poll()
+    waiting = poll()
+    waiting.register(stream, events)
+    waiting.poll()

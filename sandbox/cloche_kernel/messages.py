@@ -7,6 +7,7 @@ MAX_PAYLOAD_BYTES = 1_048_576
 MAX_BODY_PIECE_BYTES = 262_144
 BODY_WINDOW_BYTES = 1_048_576
 MAX_DISPLAY_BYTES = 20_971_520
+MAX_DISPLAYS = 64
 
 #: what a kernel may say through the supervisor; the rest of the sandbox's messages are the supervisor's own
 KERNEL_TYPES = frozenset({"display", "body", "finished", "answer", "call", "chunk", "checkpoint"})

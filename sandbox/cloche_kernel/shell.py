@@ -12,13 +12,17 @@ import sys
 import types
 import warnings
 from contextlib import nullcontext
+
+# Bound here, so that a cell that replaces them does not replace ours.
+from os import _exit
+from os import write as _write
 from typing import Any, NoReturn
 
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.history import HistoryManager
-from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
 from cloche_kernel import notebook_bars, tracebacks
@@ -98,7 +102,10 @@ class Shell(InteractiveShell):
         stripped = code.rstrip()
         if stripped.endswith(";") or "#" in stripped.rpartition("\n")[2]:
             self.quiet = DisplayHook.semicolon_at_end_of_expression(code) if _tokenizes(code) else False
-        self.run_cell(code, store_history=False)
+        if not isinstance(self.run_cell(code, store_history=False), ExecutionResult):
+            # It ran nothing, and would go on saying that all is well.
+            _write(2, b"A cell replaced how IPython runs code, so this kernel runs none any more.\n")
+            _exit(1)
         return self.failure
 
     def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:

@@ -23,6 +23,7 @@ from cloche_kernel import frames, probe, processes, quota
 from cloche_kernel.cell_output import CellOutput
 from cloche_kernel.forking import KernelProcess, Zygote, describe_exit
 from cloche_kernel.host_line import HostGone, HostLine
+from cloche_kernel.kernel_rules import KernelRules
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
 from cloche_kernel.startup import connect, read_boot
 
@@ -39,8 +40,6 @@ _WATCH_SECONDS = 0.05
 _SCRATCH_SECONDS = 2.0
 #: seconds a zygote may take to import everything on a slow disk, and to fork
 _ZYGOTE_SECONDS = 60.0
-#: frames a second that one kernel may send before it is slowed down
-_FRAMES_PER_SECOND = 2_000
 #: kernels in a row that may end before they are ready
 _MOST_FAILED_STARTS = 3
 
@@ -53,7 +52,7 @@ class Supervisor:
         self._output = CellOutput(self._host)
         self._zygote: Zygote | None = None
         self._kernel: KernelProcess | None = None
-        self._kernel_reader = frames.FrameReader()
+        self._kernel_reader, self._rules = frames.FrameReader(), KernelRules()
         self._ready_id = "boot"
         self._fork_deadline: float | None = None
         self._paused = False
@@ -61,8 +60,6 @@ class Supervisor:
         self._next_tick = time.monotonic() + _TICK_SECONDS
         self._next_progress = 0.0
         self._next_scratch = 0.0
-        self._budget = float(_FRAMES_PER_SECOND)
-        self._budget_at = time.monotonic()
         self._ended_for: str | None = None
         self._failed_starts = 0
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -108,7 +105,9 @@ class Supervisor:
                 due = min(due, now + _WATCH_SECONDS)
         if self._fork_deadline is not None:
             due = min(due, self._fork_deadline)
-        if self._budget <= 0:
+        if self._kernel_reader.pending:
+            due = min(due, now + 1.0)
+        if self._rules.budget <= 0:
             due = min(due, now + 0.02)
         return due
 
@@ -129,8 +128,12 @@ class Supervisor:
             self._watch_scratch()
         if self._fork_deadline is not None and now >= self._fork_deadline:
             self.start()
-        if self._budget <= 0:
-            self._refill(now)
+        if self._rules.budget <= 0 and self._rules.refill(now) and self._kernel is not None:
+            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
+        pid = self._kernel.pid if self._kernel is not None else 0
+        listening = pid and not self._paused and not self._host.congested
+        if listening and self._rules.stalled(self._kernel_reader.pending, pid, now):
+            self._end_kernel("it broke the protocol: a message that stops halfway")
 
     def _watch_scratch(self) -> None:
         if excess := quota.excess("/scratch", self._boot["scratch"]):
@@ -161,7 +164,7 @@ class Supervisor:
         if self._output.cell is not None:
             # It was handed to a kernel that never came to be.
             self._host.send({"type": "exited", "id": self._output.cell, "reason": "it could not be started"})
-        self._kernel, self._kernel_reader = zygote.fork(), frames.FrameReader()
+        self._kernel, self._kernel_reader, self._rules = zygote.fork(), frames.FrameReader(), KernelRules()
         self._output.attach(self._kernel.output)
         self._poll.register(self._kernel.line.fileno(), select.POLLIN)
         self._poll.register(self._kernel.output, select.POLLIN)
@@ -240,6 +243,7 @@ class Supervisor:
             if kind in ("execute", "load"):
                 self._output.begin(header["id"])
                 self._next_progress = time.monotonic() + _PROGRESS_SECONDS
+            self._rules.hears(header)
             self._tell_kernel(frame)
         elif kind == "interrupt":
             if self._output.cell == header["id"] and self._kernel is not None:
@@ -264,7 +268,7 @@ class Supervisor:
     # What the kernel says -----------------------------------------------------------------------------------------
 
     def _read_kernel(self, kernel: KernelProcess) -> None:
-        if self._budget <= 0 or self._host.congested:
+        if self._rules.budget <= 0 or self._host.congested:
             return
         try:
             chunk = kernel.line.recv(_CHUNK_BYTES)
@@ -278,8 +282,12 @@ class Supervisor:
             return
         try:
             for header, _, frame in self._kernel_reader.push(chunk):
-                self._spend(kernel)
+                if self._ended_for is not None:
+                    return  # it is being killed: what it still says is not heard
+                self._rules.budget -= 1
                 self._on_kernel(kernel, header, frame)
+            if self._rules.budget <= 0:
+                self._unregister(kernel.line.fileno())
         except frames.FrameError as error:
             self._unregister(kernel.line.fileno())
             self._end_kernel(f"it broke the protocol: {error}")
@@ -294,9 +302,7 @@ class Supervisor:
             return
         if kind not in KERNEL_TYPES:
             return
-        # A frame that names another cell than the one that runs is a lie, and is not passed on.
-        named = header.get("cell") if kind == "call" else header.get("id")
-        if kind in ("display", "finished", "call") and (self._output.cell is None or named != self._output.cell):
+        if not self._rules.allows(header, self._output.cell):
             self._refuse(header)
             return
         self._output.drain()
@@ -306,6 +312,9 @@ class Supervisor:
         elif kind == "finished":
             self._output.end()
         self._host.write(frame)
+        if kind == "finished":
+            for key in self._rules.unanswered():
+                self._refuse({"type": "call", "id": key})
 
     def _refuse(self, header: dict[str, Any]) -> None:
         """Whoever waits in there, in a thread or a task of an earlier cell, waits no longer."""
@@ -335,19 +344,6 @@ class Supervisor:
             raise HostGone("no kernel could be started")
         if self._zygote is not None:
             self._fork(self._zygote)
-
-    # How fast the kernel may speak --------------------------------------------------------------------------------
-
-    def _spend(self, kernel: KernelProcess) -> None:
-        self._budget -= 1
-        if self._budget <= 0:
-            self._unregister(kernel.line.fileno())
-
-    def _refill(self, now: float) -> None:
-        self._budget = min(_FRAMES_PER_SECOND, self._budget + (now - self._budget_at) * _FRAMES_PER_SECOND)
-        self._budget_at = now
-        if self._budget > 0 and self._kernel is not None:
-            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
 
     def _hold_back(self) -> None:
         """A host that reads slowly slows the kernel down, instead of filling this process."""

@@ -6,6 +6,7 @@ import type Docker from "dockerode";
 import type { Environment } from "../../src/config/surroundings.ts";
 import { withDeadline } from "../../src/shared/async.ts";
 import { buildArguments, companyCertificates, needsHostNetwork } from "./downloads.ts";
+import { explained, pullFailure } from "./failures.ts";
 import { fileInputs, fingerprint, sourceFiles } from "./fingerprint.ts";
 import { type Say, say, step } from "./progress.ts";
 import { registryAuth } from "./registry-auth.ts";
@@ -36,7 +37,7 @@ export interface ImageRequest {
 /** The base image is neither on the engine nor to be had from its registry. */
 export class BaseUnavailable extends Error {
   constructor(base: string, reason: string) {
-    super(`the base image ${base} is not to be had (${reason})`);
+    super(`the base image ${base} cannot be fetched: ${reason}`);
     this.name = "BaseUnavailable";
   }
 }
@@ -57,7 +58,10 @@ export async function prepareImage(request: ImageRequest): Promise<{ image: stri
   const { engine, sources, packages, env } = request;
   const base = request.base ?? defaultBase(sources);
   const image = imageTag(sources, base, packages);
-  if (await isPresent(engine, image)) return { image, base };
+  if (await isPresent(engine, image)) {
+    say(`The sandbox image ${image} is up to date.`);
+    return { image, base };
+  }
   if (!(await isPresent(engine, base)))
     await step(`Fetching the base image ${base}`, (note) => pull(request, base, note));
   const context = mkdtempSync(join(tmpdir(), "cloche-image-"));
@@ -96,7 +100,7 @@ async function pull({ engine, dockerConfig }: ImageRequest, base: string, note: 
     const authconfig = registryAuth(name, dockerConfig);
     await follow(engine, await engine.pull(name, authconfig ? { authconfig } : {}), note);
   } catch (error) {
-    throw new BaseUnavailable(base, (error as Error).message.replaceAll("\n", " "));
+    throw new BaseUnavailable(base, pullFailure((error as Error).message));
   }
 }
 
@@ -118,7 +122,11 @@ async function build(
       ...(needsHostNetwork(args) ? { networkmode: "host" } : {}),
     },
   );
-  await follow(engine, stream, note);
+  try {
+    await follow(engine, stream, note);
+  } catch (error) {
+    throw explained(error);
+  }
 }
 
 interface Progress {

@@ -12,7 +12,7 @@ import { type Options, parseOptions } from "./options.ts";
 import { say } from "./progress.ts";
 import { prove } from "./prove.ts";
 import { retireEnvironments } from "./python-environment.ts";
-import { register, showSnippet } from "./register.ts";
+import { nextStep, type Registered, register, showSnippet } from "./register.ts";
 import { type Prepared, prepareSandboxes, prepareWhatIsThere, type Site } from "./sandboxes.ts";
 import { uninstall } from "./uninstall.ts";
 
@@ -53,12 +53,14 @@ async function main(options: Options): Promise<void> {
     await retireImages(engine.docker, paths.state, [record.docker?.image, before?.docker?.image]);
   if (options.prepare || !record.launcher) return;
 
+  let registered: Registered = { code: false, desktopProject: undefined };
   if (options.register) {
-    const folder = register(record.launcher, program, surroundings);
-    if (folder) writeInstallation(paths.state, { ...record, desktopProject: folder });
+    registered = register(record.launcher, program, surroundings);
+    const { desktopProject } = registered;
+    if (desktopProject) writeInstallation(paths.state, { ...record, desktopProject });
   } else showSnippet(record.launcher);
   await showProof(record.launcher, prepared, options);
-  closingWords(record.launcher, surroundings.env.PATH);
+  closingWords(record.launcher, surroundings.env.PATH, registered);
 }
 
 /** The record of an earlier set-up; a damaged one is written anew. */
@@ -97,13 +99,13 @@ async function showProof(launcher: string, prepared: Prepared, options: Options)
   }
 }
 
-function closingWords(launcher: string, searchPath: string | undefined): void {
+function closingWords(launcher: string, searchPath: string | undefined, registered: Registered): void {
   const directory = join(launcher, "..");
   if (!(searchPath ?? "").split(":").includes(directory)) {
     say(`The command is ${launcher}; to call it as cloche, add to your shell's profile:`);
     say(`  export PATH="${directory}:$PATH"`);
   }
-  say("Cloche is ready. Open Claude and ask it to run some Python.");
+  say(`Cloche is ready. ${nextStep(registered)}`);
 }
 
 try {

@@ -5,24 +5,28 @@ import { type SpawnOptions, spawn } from "node:child_process";
 const LINE = 80;
 /** How much of a failed command's output is kept, in `characters`. */
 const TAIL = 4000;
-/** pip draws its progress; here a line is enough. */
-const BAR = /[━╸╺]+/g;
+/** Of pip's lines, what says nothing here: the drawn progress, and what a wheel was built for. */
+const NOISE = /[━╸╺]+|-(?:cp|py)\d\S*/g;
 const EVERY_MS = 10_000;
 
 export type Say = (line: string) => void;
 
 export const say: Say = (line) => void process.stdout.write(`${line}\n`);
 
-/** Runs `work` under a label; `note` sets what stands behind the seconds while it runs. */
+/** Runs `work` under a label; `note` sets what stands behind the seconds while it runs, said once and not again. */
 export async function step<T>(label: string, work: (note: Say) => Promise<T>): Promise<T> {
   const started = performance.now();
   const seconds = () => Math.round((performance.now() - started) / 1000);
   let latest = "";
+  let said = "";
   say(`${label} …`);
-  const ticker = setInterval(() => say(`  … ${seconds()} s  ${latest}`.trimEnd()), EVERY_MS);
+  const ticker = setInterval(() => {
+    say(`  … ${seconds()} s  ${latest === said ? "" : latest}`.trimEnd());
+    said = latest;
+  }, EVERY_MS);
   try {
     const result = await work((line) => {
-      latest = line.replace(BAR, "").trim().slice(0, LINE);
+      latest = clip(line.replace(NOISE, "").trim());
     });
     say(`  done in ${seconds()} s`);
     return result;
@@ -32,6 +36,11 @@ export async function step<T>(label: string, work: (note: Say) => Promise<T>): P
   } finally {
     clearInterval(ticker);
   }
+}
+
+/** The words of `line` that fit. */
+function clip(line: string): string {
+  return line.length <= LINE ? line : `${line.slice(0, LINE).replace(/\S*$/, "").trimEnd()} …`;
 }
 
 /** A command that ended badly: its message carries the end of what it wrote. */

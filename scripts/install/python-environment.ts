@@ -12,9 +12,10 @@ import {
 import { join } from "node:path";
 import type { Environment } from "../../src/config/surroundings.ts";
 import { allCertificates, companyCertificates } from "./downloads.ts";
+import { explained } from "./failures.ts";
 import { fileInputs, fingerprint } from "./fingerprint.ts";
 import type { Interpreter } from "./interpreter.ts";
-import { run, step } from "./progress.ts";
+import { run, say, step } from "./progress.ts";
 
 /** Where the environment is mounted in the sandbox. */
 const INSIDE = "/opt/cloche/python";
@@ -43,7 +44,10 @@ export function environmentPath({ sources, directory, interpreter, packages }: E
 /** Makes the environment unless it is there; resolves with its path. Throws CommandFailed with pip's own words. */
 export async function prepareEnvironment(request: EnvironmentRequest): Promise<string> {
   const path = environmentPath(request);
-  if (existsSync(path)) return path;
+  if (existsSync(path)) {
+    say(`The Python environment ${path} is up to date.`);
+    return path;
+  }
   const { sources, directory, interpreter, packages } = request;
   const draft = join(directory, `.draft-${process.pid}`);
   const tools = join(directory, `.tools-${process.pid}`);
@@ -58,7 +62,9 @@ export async function prepareEnvironment(request: EnvironmentRequest): Promise<s
       await run(interpreter.executable, ["-I", "-m", "venv", "--without-pip", draft], note, { env });
       const python = join(draft, "bin/python");
       const install = ["--python", python, "install", "-r", join(sources, "requirements.txt"), "-r", extra];
-      await run(join(tools, "pip/bin/pip"), install, note, { env });
+      await run(join(tools, "pip/bin/pip"), install, note, { env }).catch((error) => {
+        throw explained(error);
+      });
       note("removing what no session needs");
       await run(python, ["-I", join(sources, "finish_environment.py")], note, { env });
     });

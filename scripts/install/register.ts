@@ -8,17 +8,26 @@ import { ClocheError } from "../../src/shared/errors.ts";
 import { carriedEnvironment, type Program } from "./launcher.ts";
 import { say } from "./progress.ts";
 
-/** Registers with every client found and says so; resolves with the folder made for Claude Desktop, if any. */
-export function register(launcher: string, program: Program, surroundings: Surroundings): string | undefined {
+/** What was registered with. */
+export interface Registered {
+  code: boolean;
+  /** the folder made for Claude Desktop's files */
+  desktopProject: string | undefined;
+}
+
+/** Registers with every client found and says so. */
+export function register(launcher: string, program: Program, surroundings: Surroundings): Registered {
   const claude = findClaude(surroundings);
   const config = desktopConfigPath(surroundings.home, surroundings.env.XDG_CONFIG_HOME);
-  if (claude) attempt(() => registerWithCode(claude, launcher, surroundings));
-  else {
+  const code =
+    claude !== undefined && attempt(() => registerWithCode(claude, launcher, surroundings)) === true;
+  if (!claude) {
     say("Claude Code is not here. When it is, run ./setup.sh again, or:");
     say(`  claude mcp add -s user cloche -- ${launcher} serve`);
   }
   if (!claude && !config) showSnippet(launcher);
-  return config && attempt(() => registerWithDesktop(config, program, surroundings));
+  const desktopProject = config && attempt(() => registerWithDesktop(config, program, surroundings));
+  return { code, desktopProject };
 }
 
 /** A client that cannot be registered with does not keep the rest from being set up, but setup ends with 1. */
@@ -32,10 +41,11 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-function registerWithCode(claude: string, launcher: string, surroundings: Surroundings): void {
+function registerWithCode(claude: string, launcher: string, surroundings: Surroundings): true {
   const outcome = registerWithClaudeCode(claude, launcher, surroundings);
   if (outcome === "unchanged") say("Claude Code: already registered.");
   else say(`Claude Code: ${outcome === "added" ? "registered" : "registration renewed"} for this user.`);
+  return true;
 }
 
 function registerWithDesktop(config: string, { node, main }: Program, { env, home }: Surroundings): string {
@@ -60,4 +70,13 @@ function registerWithDesktop(config: string, { node, main }: Program, { env, hom
 export function showSnippet(launcher: string): void {
   say("For any other MCP client:");
   say(clientSnippet(launcher));
+}
+
+/** What the person does now, with what is really there. */
+export function nextStep({ code, desktopProject }: Registered): string {
+  if (code && desktopProject)
+    return "Open Claude Code in a project, or restart Claude Desktop, and ask it to look at a file with Cloche.";
+  if (code) return "Open Claude Code in a project and ask it to look at a file with Cloche.";
+  if (desktopProject) return "Restart Claude Desktop and ask it to look at a file with Cloche.";
+  return "Add it to an MCP client as shown above, and ask that to look at a file with it.";
 }

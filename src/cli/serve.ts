@@ -1,12 +1,15 @@
 // `cloche serve`: MCP over stdin and stdout until the client goes away. Starts nothing before the first tool call.
+import { setFlagsFromString } from "node:v8";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import type { Command } from "commander";
 import { type App, openApp, openLog } from "../app.ts";
 import { resolveConfig } from "../config/config.ts";
 import { createServer } from "../mcp/server.ts";
+import { within } from "../shared/async.ts";
 import { asClocheError } from "../shared/errors.ts";
 import { type Logger, silentLog } from "../shared/log.ts";
 import { VERSION } from "../version.ts";
+import { Intake } from "./intake.ts";
 
 /**
  * Longest wait for sandboxes to end and their directories to go. A client that sends SIGKILL sooner loses nothing: the
@@ -15,13 +18,17 @@ import { VERSION } from "../version.ts";
 const SHUTDOWN_MS = 4_000;
 /** Largest request, in `bytes`: holds the longest text that load takes, with its quotes and newlines escaped. */
 const MAX_REQUEST_BYTES = 16_777_216;
+/** Answers that wait for the client to read them, in `bytes`, before its further requests wait too. */
+const MAX_UNREAD_BYTES = 4_194_304;
+/** Longest wait for the sandboxes of a server whose state was removed. */
+const REOPEN_MS = 10_000;
 /** Characters of one protocol error in the log. */
 const MAX_LOGGED = 500;
 
 export function registerServe(program: Command): void {
   program
     .command("serve")
-    .description("Serve MCP over stdin and stdout; a client such as Claude starts this.")
+    .description("speak MCP over stdin and stdout: what a client starts")
     .option(
       "--project <directory>",
       "the project whose files may be loaded (default: CLAUDE_PROJECT_DIR, else the current directory)",
@@ -38,6 +45,9 @@ async function serve(options: {
   memory?: string;
   cpus?: string;
 }): Promise<void> {
+  // Short-lived objects of calls would spread over 50 MB and more before anything is collected. Kept small, a server of
+  // ten thousand cells takes two thirds of the memory, with pauses as short.
+  setFlagsFromString("--semi-space-growth-factor=1");
   const notices: string[] = [];
   let log: Logger = silentLog;
   let app: Promise<App> | undefined;
@@ -55,13 +65,30 @@ async function serve(options: {
     // The answer to the first call says it too; a person who tries the command by hand sees it at once.
     process.stderr.write(`cloche: ${asClocheError(error).sentence}\n`);
   }
-  const context = async () => {
-    app ??= open().catch((error) => {
+  const start = (opening: Promise<App>) =>
+    opening.catch((error) => {
       // What was missing may be there at the next call.
       app = undefined;
       throw error;
     });
-    return { sessions: (await app).sessions };
+  const reopen = async (old: App, gone: string) => {
+    log.warn("state.removed", { gone });
+    await within(Promise.allSettled([old[Symbol.asyncDispose]()]), REOPEN_MS);
+    const opened = await openApp(old.config, log);
+    notices.push(
+      `${gone} was removed or replaced while this server ran, so what it kept was made anew: every session is empty, and earlier cells and their outputs are gone.`,
+      ...opened.notices,
+    );
+    return opened;
+  };
+  const context = async () => {
+    app ??= start(open());
+    const asked = app;
+    const opened = await asked;
+    const gone = opened.missing();
+    // The first call that sees it begins anew; the others find that under way.
+    if (gone !== undefined && app === asked) app = start(reopen(opened, gone));
+    return { sessions: (gone === undefined ? opened : await (app ?? asked)).sessions };
   };
   const wiring = {
     version: VERSION,
@@ -99,13 +126,30 @@ async function serve(options: {
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void end(signal));
 }
 
-/** Stdio that says when it is closed, from either side. */
+/** Stdio that says when it is closed, from either side, and takes no more from a client that does not read. */
 class ClosingTransport extends StdioServerTransport {
   private readonly closed: () => void;
+  private readonly intake: Intake;
 
   constructor(closed: () => void) {
-    super(process.stdin, process.stdout, { maxBufferSize: MAX_REQUEST_BYTES });
+    const intake = new Intake(process.stdin);
+    super(intake, process.stdout, { maxBufferSize: MAX_REQUEST_BYTES });
+    this.intake = intake;
     this.closed = closed;
+    // Every answer that waits listens for the end of the wait.
+    process.stdout.setMaxListeners(0);
+  }
+
+  override async send(message: Parameters<StdioServerTransport["send"]>[0]): Promise<void> {
+    if (process.stdout.writableLength > MAX_UNREAD_BYTES) {
+      // Progress is for those who watch.
+      if (!("id" in message)) return;
+      if (!this.intake.isPaused()) {
+        this.intake.pause();
+        process.stdout.once("drain", () => this.intake.resume());
+      }
+    }
+    await super.send(message);
   }
 
   override async close(): Promise<void> {

@@ -3,10 +3,17 @@ import { createInterface } from "node:readline/promises";
 import type { Terminal } from "./context.ts";
 
 export function processTerminal(): Terminal {
-  // A reader that has seen enough, such as `head`, is no failure.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  let printing = false;
   return {
-    print: (text) => void process.stdout.write(`${text}\n`),
+    print: (text) => {
+      // A reader that has seen enough, such as `head`, is no failure. A server, which prints nothing, ends its own way.
+      if (!printing)
+        process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+          process.exit(error.code === "EPIPE" ? 0 : 1),
+        );
+      printing = true;
+      process.stdout.write(`${text}\n`);
+    },
     complain: (text) => void process.stderr.write(`${text}\n`),
     exitWith: (code) => {
       process.exitCode = code;

@@ -14,8 +14,8 @@ export class CollectedBody {
     this.mime = mime;
   }
 
-  push(piece: Buffer): void {
-    checkPiece(piece);
+  push(piece: Buffer, last: boolean): void {
+    checkPiece(piece, last);
     this.bytes += piece.length;
     if (this.bytes > MAX_DISPLAY_BYTES) throw violation(`a display of more than ${MAX_DISPLAY_BYTES} bytes`);
     this.pieces.push(piece);
@@ -43,8 +43,13 @@ export class StreamedBody implements AsyncIterable<Buffer> {
     this.credit = credit;
   }
 
+  /** All of it has arrived. */
+  get complete(): boolean {
+    return this.ended;
+  }
+
   push(piece: Buffer, last: boolean): void {
-    checkPiece(piece);
+    checkPiece(piece, last);
     if (this.ended) throw violation("a body that goes on after its end");
     this.held += piece.length;
     if (this.held > BODY_WINDOW_BYTES + MAX_BODY_PIECE_BYTES) throw violation("a body sent without credit");
@@ -83,6 +88,8 @@ export class StreamedBody implements AsyncIterable<Buffer> {
   }
 }
 
-function checkPiece(piece: Buffer): void {
-  if (piece.length > MAX_BODY_PIECE_BYTES) throw violation(`a piece of ${piece.length} bytes`);
+/** Only the last piece is short: many small ones would cost a multiple of their bytes. */
+function checkPiece(piece: Buffer, last: boolean): void {
+  if (last ? piece.length > MAX_BODY_PIECE_BYTES : piece.length !== MAX_BODY_PIECE_BYTES)
+    throw violation(`a piece of ${piece.length} bytes`);
 }

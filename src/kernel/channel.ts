@@ -1,11 +1,21 @@
 // One kernel seen from the host: correlates what is asked with what comes back, and ends the session on a violation.
 // It knows messages and ids; it does not know sandboxes, sessions or stores.
 import { randomBytes } from "node:crypto";
-import { type Deferred, deferred, withDeadline } from "../shared/async.ts";
+import { z } from "zod";
+import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
-import { CollectedBody, StreamedBody } from "./body.ts";
+import { Orphans } from "./allowance.ts";
+import type { StreamedBody } from "./body.ts";
+import { CellTraffic } from "./cell-traffic.ts";
 import { violation } from "./framing.ts";
-import { type CellEnd, cellEnd, type LoadRequest, MAX_CODE_BYTES } from "./messages.ts";
+import {
+  type CellEnd,
+  type LoadRequest,
+  MAX_CODE_BYTES,
+  MAX_PAYLOAD_BYTES,
+  type SandboxMessage,
+} from "./messages.ts";
+import { Questions } from "./questions.ts";
 import type { Received, Transport } from "./transport.ts";
 
 /** What a running cell tells as it goes. */
@@ -56,29 +66,17 @@ export interface ChannelHandlers {
   closed(reason: ClocheError): void;
 }
 
-interface CellState {
-  number: number;
-  listener: CellListener;
-  outcome: Deferred<CellOutcome>;
-  displays: Map<string, CollectedBody>;
-  calls: Map<string, OpenCall>;
-}
-
-interface OpenCall {
-  body: StreamedBody | undefined;
-  abort: AbortController;
-}
-
-/** Host calls one cell may have under way; the router's quotas are tighter, this bounds memory. */
-const MAX_OPEN_CALLS = 256;
 const INSPECT_DEADLINE_MS = 20_000;
 const STACK_DEADLINE_MS = 1_000;
 
 export class KernelChannel {
   private readonly transport: Transport;
   private readonly handlers: ChannelHandlers;
-  private readonly cells = new Map<string, CellState>();
-  private readonly pending = new Map<string, Deferred<Received>>();
+  private readonly cells = new Map<string, CellTraffic>();
+  private readonly questions = new Questions();
+  private readonly orphans = new Orphans();
+  /** a fresh kernel is on its way that nobody asked for: the first one, or the one after a death */
+  private kernelDue = true;
   /** inspections under way, each with how to end it where its kernel dies */
   private readonly looks = new Set<Deferred<never>>();
   private reason: ClocheError | undefined;
@@ -123,6 +121,7 @@ export class KernelChannel {
     const lost = deferred<never>();
     this.looks.add(lost);
     const asked = this.ask(
+      "answer",
       (id) => this.send({ type: "inspect", id }, Buffer.from(JSON.stringify(request))),
       INSPECT_DEADLINE_MS,
       "looking at the variables",
@@ -131,9 +130,23 @@ export class KernelChannel {
       this.looks.delete(lost);
       asked.catch(() => {});
     });
-    const answer: unknown = JSON.parse(payload.toString("utf8"));
-    const text = typeof answer === "object" && answer !== null && "text" in answer ? String(answer.text) : "";
-    return { ok: message.type === "answer" && message.ok, text };
+    try {
+      const { text } = inspected.parse(JSON.parse(payload.toString("utf8")));
+      return { ok: message.type === "answer" && message.ok, text };
+    } catch (cause) {
+      const reason = violation("an answer that is not one", cause);
+      this.close(reason);
+      throw reason;
+    }
+  }
+
+  /** Does a kernel without a cell answer within `ms` milliseconds? */
+  async responds(ms: number): Promise<boolean> {
+    const answer = await within(
+      this.inspect({ offset: 0, limit: 0 }).catch(() => undefined),
+      ms,
+    );
+    return answer !== undefined;
   }
 
   /**
@@ -151,7 +164,12 @@ export class KernelChannel {
     deadlineMs: number;
   }): Promise<void> {
     try {
-      await this.ask((id) => this.send({ type: "restart", id, wipe }), deadlineMs, "restarting the kernel");
+      await this.ask(
+        "ready",
+        (id) => this.send({ type: "restart", id, wipe }),
+        deadlineMs,
+        "restarting the kernel",
+      );
     } catch (error) {
       this.close(asClocheError(error));
       throw error;
@@ -178,8 +196,7 @@ export class KernelChannel {
     this.reason = reason;
     this.transport.abort();
     this.loseCells(reason.message);
-    for (const waiting of this.pending.values()) waiting.reject(reason);
-    this.pending.clear();
+    this.questions.fail(reason);
     this.handlers.closed(reason);
   }
 
@@ -191,14 +208,15 @@ export class KernelChannel {
   ): RunningCell {
     if (this.reason) throw this.reason;
     const id = nonce();
-    const outcome = deferred<CellOutcome>();
-    this.cells.set(id, { number, listener, outcome, displays: new Map(), calls: new Map() });
+    const cell = new CellTraffic(number, listener);
+    this.cells.set(id, cell);
     this.send({ type, id, cell: number }, payload);
     return {
-      outcome: outcome.promise,
+      outcome: cell.outcome.promise,
       interrupt: () => this.send({ type: "interrupt", id }),
       stack: async () => {
         const asked = this.ask(
+          "stack",
           (key) => this.send({ type: "stack", id: key }),
           STACK_DEADLINE_MS,
           "the stack",
@@ -208,17 +226,15 @@ export class KernelChannel {
     };
   }
 
-  private async ask(send: (id: string) => void, deadlineMs: number, what: string): Promise<Received> {
+  private async ask(
+    type: "ready" | "answer" | "stack",
+    send: (id: string) => void,
+    deadlineMs: number,
+    what: string,
+  ): Promise<Received> {
     if (this.reason) throw this.reason;
     const id = nonce();
-    const answer = deferred<Received>();
-    this.pending.set(id, answer);
-    try {
-      send(id);
-      return await withDeadline(answer.promise, deadlineMs, what);
-    } finally {
-      this.pending.delete(id);
-    }
+    return this.questions.ask(id, type, () => send(id), deadlineMs, what);
   }
 
   private send(header: { type: string; [key: string]: unknown }, payload?: Uint8Array): void {
@@ -239,16 +255,16 @@ export class KernelChannel {
     const { message, payload } = received;
     switch (message.type) {
       case "output":
-        this.cells.get(message.id)?.listener.output(payload);
+        this.cell(message.id).output(payload);
         return;
       case "dropped":
-        this.cells.get(message.id)?.listener.dropped(message.bytes);
+        this.cell(message.id).dropped(message.bytes);
         return;
       case "progress":
-        this.cells.get(message.id)?.listener.progress(payload.toString("utf8").slice(0, 500));
+        this.cell(message.id).progress(payload);
         return;
       case "display":
-        this.onDisplay(message, payload);
+        this.cell(message.id).display(message, payload);
         return;
       case "body":
         this.onBody(message, payload);
@@ -257,100 +273,80 @@ export class KernelChannel {
         this.onCall(message, payload);
         return;
       case "finished":
-        this.onFinished(message, payload);
+        this.finish(message.id, this.cell(message.id).finished(message, payload));
         return;
       case "exited":
-        if (message.id !== undefined) this.finish(message.id, { status: "lost", reason: message.reason });
-        else {
-          // A cell that is on its way now finds the fresh kernel.
-          this.loseLooks(message.reason);
-          this.handlers.died(message.reason);
-        }
+        this.onExited(message.id, message.reason);
         return;
       case "ready":
+        this.orphans.clear();
+        if (message.id !== "boot") this.questions.take(message.id, received);
+        else if (!this.kernelDue) throw violation("a kernel that nobody waits for");
+        this.kernelDue = false;
+        return;
       case "answer":
       case "stack":
-        // An answer whose asker has given up is late, not wrong.
-        this.pending.get(message.id)?.resolve(received);
+        this.questions.take(message.id, received);
         return;
       case "hello":
         throw violation("a second hello");
     }
   }
 
-  private onDisplay(
-    message: { id: string; display: string; mime: string; body?: boolean | undefined },
-    payload: Buffer,
-  ): void {
-    const cell = this.cells.get(message.id);
-    if (!cell) return;
-    if (cell.displays.has(message.display)) throw violation("a display id used twice");
-    if (cell.displays.size >= MAX_OPEN_CALLS) throw violation("too many displays at once");
-    cell.listener.imagePlaced(message.display);
-    if (message.body) cell.displays.set(message.display, new CollectedBody(message.id, message.mime));
-    else cell.listener.image(message.display, message.mime, payload);
+  /** The cell of that id. Only one that runs has anything to say. */
+  private cell(id: string): CellTraffic {
+    const cell = this.cells.get(id);
+    if (!cell) throw violation("a message for a cell that does not run");
+    return cell;
   }
 
-  private onBody(message: { id: string; last: boolean }, payload: Buffer): void {
-    for (const cell of this.cells.values()) {
-      const display = cell.displays.get(message.id);
-      if (display) {
-        display.push(payload);
-        if (!message.last) return;
-        cell.displays.delete(message.id);
-        cell.listener.image(message.id, display.mime, display.take());
-        return;
-      }
-      const call = cell.calls.get(message.id);
-      if (call?.body) {
-        call.body.push(payload, message.last);
-        return;
-      }
+  private onExited(id: string | undefined, reason: string): void {
+    if (id !== undefined) {
+      this.cell(id);
+      this.kernelDue = true;
+      this.finish(id, { status: "lost", reason });
+      return;
     }
-    // What is left under way of a call that was answered early, or of a cell that ended, has no taker any more.
+    if (this.kernelDue) throw violation("the end of a kernel that was not there");
+    this.kernelDue = true;
+    // A cell that is on its way now finds the fresh kernel.
+    this.loseLooks(reason);
+    this.handlers.died(reason);
   }
 
-  private onCall(
-    message: { id: string; cell: string; name: string; body?: boolean | undefined },
-    payload: Buffer,
-  ): void {
-    const cell = this.cells.get(message.cell);
-    if (!cell) return;
-    if (cell.calls.has(message.id)) throw violation("a call id used twice");
-    if (cell.calls.size >= MAX_OPEN_CALLS) throw violation("too many host calls at once");
-    const body = message.body
-      ? new StreamedBody((bytes) => this.send({ type: "credit", id: message.id, bytes }))
-      : undefined;
-    const abort = new AbortController();
-    cell.calls.set(message.id, { body, abort });
-    const call = {
-      name: message.name,
-      args: payload.toString("utf8"),
-      body,
-      cell: cell.number,
-      signal: abort.signal,
+  private onBody(message: Extract<SandboxMessage, { type: "body" }>, payload: Buffer): void {
+    for (const cell of this.cells.values()) if (cell.body(message, payload)) return;
+    this.orphans.take(message.id, payload.length, message.last);
+  }
+
+  private onCall(message: Extract<SandboxMessage, { type: "call" }>, payload: Buffer): void {
+    const cell = this.cell(message.cell);
+    const { id } = message;
+    const call = cell.open(message, payload, (bytes) => this.send({ type: "credit", id, bytes }));
+    const failed = (thrown: unknown): CallReply => {
+      const { code, sentence } = asClocheError(thrown);
+      return { ok: false, code, message: sentence };
     };
-    void this.handlers.call(call).then((reply) => {
-      if (cell.calls.delete(message.id)) this.reply(message.id, reply);
-    });
+    void this.handlers
+      .call(call)
+      .catch(failed)
+      .then((reply) => {
+        const { live, unread } = cell.answered(id);
+        if (unread) this.orphans.add(id);
+        if (live) this.reply(id, reply);
+      });
   }
 
   private reply(id: string, reply: CallReply): void {
     const result = reply.ok ? reply.result : { code: reply.code, message: reply.message };
-    this.send({ type: "reply", id, ok: reply.ok }, Buffer.from(JSON.stringify(result ?? null), "utf8"));
-  }
-
-  private onFinished(message: { id: string; status: "ok" | "error" | "interrupted" }, payload: Buffer): void {
-    const cell = this.cells.get(message.id);
-    if (!cell) return;
-    if (cell.displays.size > 0) throw violation("a cell that finished before its displays");
-    let end: CellEnd;
-    try {
-      end = cellEnd.parse(JSON.parse(payload.toString("utf8")));
-    } catch (cause) {
-      throw violation("a cell end that is not one", cause);
-    }
-    this.finish(message.id, { status: message.status, end });
+    const payload = Buffer.from(JSON.stringify(result ?? null), "utf8");
+    if (payload.length <= MAX_PAYLOAD_BYTES) this.send({ type: "reply", id, ok: reply.ok }, payload);
+    else
+      this.reply(id, {
+        ok: false,
+        code: "wire.too_large",
+        message: `The host's answer of ${payload.length} bytes is over the limit of ${MAX_PAYLOAD_BYTES}.`,
+      });
   }
 
   private loseCells(reason: string): void {
@@ -366,22 +362,13 @@ export class KernelChannel {
 
   private finish(id: string, outcome: CellOutcome): void {
     const cell = this.cells.get(id);
-    if (!cell) return;
     this.cells.delete(id);
-    if (cell.calls.size > 0) abandon(cell.calls.values());
-    cell.calls.clear();
-    cell.outcome.resolve(outcome);
+    for (const call of cell?.end(outcome) ?? []) this.orphans.add(call);
   }
 }
 
-/** Tells the handlers of host calls that nobody waits for them any more. */
-function abandon(calls: Iterable<OpenCall>): void {
-  const reason = new ClocheError("cancelled", { message: "the cell of this host call ended" });
-  for (const call of calls) {
-    call.abort.abort(reason);
-    call.body?.fail(reason);
-  }
-}
+/** Text about variables (payload of `answer`). */
+const inspected = z.strictObject({ text: z.string() });
 
 const NONCE_BYTES = 9;
 /** Random bytes in store: asking the system for nine at a time costs every cell a twentieth of its time. */

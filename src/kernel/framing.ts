@@ -3,6 +3,8 @@ import { ClocheError } from "../shared/errors.ts";
 import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES } from "./messages.ts";
 
 const PREFIX_BYTES = 8;
+/** Chunks of one frame kept apart: a peer that sends byte by byte would make each byte cost a few hundred. */
+const MOST_CHUNKS = 512;
 const EMPTY = Buffer.alloc(0);
 
 export interface Frame {
@@ -39,6 +41,7 @@ export class FrameReader {
   /** Adds bytes and yields every frame they complete. */
   *push(chunk: Buffer): Generator<Frame> {
     this.chunks.push(chunk);
+    if (this.chunks.length > MOST_CHUNKS) this.chunks = [Buffer.concat(this.chunks)];
     this.buffered += chunk.length;
     while (this.buffered >= this.needed) {
       const prefix = this.peek(PREFIX_BYTES);

@@ -1,4 +1,5 @@
 // From a sandbox to a kernel that can be asked: staging, start, boot, hello, probe, ready. All or nothing.
+import { existsSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -40,6 +41,8 @@ export interface Kernel {
   /** version of Python inside */
   readonly python: string;
   readonly exited: Promise<SandboxExit>;
+  /** It answers within a moment, and its directories are still there: one that waited may have been stopped from outside. */
+  responds(): Promise<boolean>;
   /** Puts the session's handlers in place; until then calls are refused, and what happens is told on adoption. */
   adopt(handlers: ChannelHandlers): void;
   /** Ends the sandbox and removes its directories; what cannot be removed is left to the next sweep. Idempotent. */
@@ -51,6 +54,8 @@ const START_DEADLINE_MS = 45_000;
 const HELLO_DEADLINE_MS = 15_000;
 /** `milliseconds` after the end of the stream within which the sandbox says how it ended. */
 const EXIT_REASON_MS = 1_000;
+/** `milliseconds` a kernel that waits may take to answer; it takes two. */
+const RESPONSE_MS = 2_000;
 /** The supervisor gives up after a minute without a word. */
 const PING_EVERY_MS = 15_000;
 
@@ -174,6 +179,7 @@ async function handshake(
     directories,
     python,
     exited: sandbox.exited,
+    responds: async () => existsSync(directories.staging) && (await channel.responds(RESPONSE_MS)),
     adopt: (given) => {
       handlers = given;
       if (channel.closedFor) given.closed(channel.closedFor);
@@ -217,13 +223,22 @@ function checkHello(first: Received | undefined, secret: string): void {
       message: `the sandbox speaks protocol ${message.version}, this server ${PROTOCOL_VERSION}`,
       hint: "Run ./setup.sh again: the sandbox was made by another version of Cloche.",
     });
-  const report = probeReport.safeParse(JSON.parse(payload.toString("utf8")));
+  const report = probeReport.safeParse(parseJson(payload));
   if (!report.success) throw violation("a probe report that is not one");
   if (report.data.escapes.length > 0)
     throw new ClocheError("sandbox.unsealed", {
       message: `the sandbox is not sealed, so Cloche does not use it: ${report.data.escapes.join("; ")}`,
       data: { escapes: report.data.escapes },
     });
+}
+
+/** `undefined` for what is no JSON. */
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 interface SocketListener {

@@ -34,7 +34,7 @@
  * - dropped   {id, bytes}                     so many bytes of the middle of the output are gone
  * - progress  {id}                            payload: the last line, while output is being dropped
  * - display   {id, display, mime, body?}      payload: text, or (body) an image of frames `body` follows
- * - body      {id, last}                      payload: the next at most 262,144 bytes of display or call `id`
+ * - body      {id, last}                      payload: the next 262,144 bytes of display or call `id`, or the last, fewer
  * - finished  {id, status}                    payload: JSON CellEnd; exactly one a cell
  * - answer    {id, ok}                        payload: JSON, to `inspect`
  * - stack     {id}                            payload: the innermost frames, outermost first
@@ -62,6 +62,14 @@ export const BODY_WINDOW_BYTES = 1_048_576;
 export const MAX_DISPLAY_BYTES = 20_971_520;
 /** Largest manifest of one checkpoint, in `bytes`: some 100,000 variables. */
 export const MAX_MANIFEST_BYTES = 67_108_864;
+/** Displays one cell may send: the kernel sends five images and counts the rest. */
+export const MAX_DISPLAYS = 64;
+/** Bytes of all displays of one cell, in `bytes`: five images of the largest size. */
+export const MAX_CELL_DISPLAY_BYTES = 5 * MAX_DISPLAY_BYTES;
+/** Output one cell may send, in `bytes`: the supervisor passes on a fourth and drops what lies between. */
+export const MAX_CELL_OUTPUT_BYTES = 4_194_304;
+/** Host calls one cell may have under way; the router's quotas are tighter, this bounds memory. */
+export const MAX_OPEN_CALLS = 64;
 /** Longest code of one cell, in `bytes`. Data does not belong in code: there is `load`. */
 export const MAX_CODE_BYTES = 1_000_000;
 

@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import { asClocheError, type ClocheError } from "../shared/errors.ts";
 import { encodeFrame, FrameReader, violation } from "./framing.ts";
-import { type SandboxMessage, sandboxMessage } from "./messages.ts";
+import { MAX_PAYLOAD_BYTES, type SandboxMessage, sandboxMessage } from "./messages.ts";
 
 export interface Received {
   message: SandboxMessage;
@@ -21,20 +21,34 @@ export interface Transport {
 /** Messages that may wait here before the stream is paused: a slow reader holds bounded memory. */
 const HIGH_WATER_MESSAGES = 256;
 
-/** Takes the stream, also when it throws. */
-export function streamTransport(stream: Duplex): Transport {
+/** Bytes the sandbox may leave unread, in `bytes`: sixteen of the longest messages. */
+export const MAX_UNREAD_BYTES = 16 * MAX_PAYLOAD_BYTES;
+/** `milliseconds` within which a message that was begun goes on. */
+const STALL_MS = 30_000;
+
+/**
+ * Takes the stream, also when it throws. A peer that leaves a message half sent for `stallMs` milliseconds, or leaves
+ * more than MAX_UNREAD_BYTES unread, breaks the protocol.
+ */
+export function streamTransport(stream: Duplex, { stallMs = STALL_MS } = {}): Transport {
   const reader = new FrameReader();
   const waiting: Received[] = [];
   let failure: ClocheError | undefined;
   let ended = false;
   let wake: (() => void) | undefined;
+  let stalled: NodeJS.Timeout | undefined;
 
   const notify = () => {
     wake?.();
     wake = undefined;
   };
+  const fail = (error: unknown) => {
+    failure ??= asClocheError(error);
+    notify();
+  };
   const end = () => {
     ended = true;
+    clearTimeout(stalled);
     notify();
   };
   stream.on("data", (chunk: Buffer) => {
@@ -42,14 +56,16 @@ export function streamTransport(stream: Duplex): Transport {
     try {
       for (const { header, payload } of reader.push(chunk)) {
         const parsed = sandboxMessage.safeParse(header);
-        if (!parsed.success)
-          throw violation(`a message that is not one (${parsed.error.issues[0]?.message})`);
+        if (!parsed.success) throw violation(`a message that is not one (${parsed.error.issues[0]?.code})`);
         waiting.push({ message: parsed.data, payload });
       }
     } catch (error) {
-      failure = asClocheError(error);
+      fail(error);
     }
     if (waiting.length > HIGH_WATER_MESSAGES) stream.pause();
+    clearTimeout(stalled);
+    if (reader.pending > 0 && !ended && !stream.isPaused())
+      stalled = setTimeout(() => fail(violation("a message that stops halfway")), stallMs).unref();
     notify();
   });
   stream.on("end", end);
@@ -59,7 +75,9 @@ export function streamTransport(stream: Duplex): Transport {
   return {
     send(header, payload) {
       const frame = encodeFrame(header, payload);
-      if (!ended && stream.writable) stream.write(frame);
+      if (ended || failure || !stream.writable) return;
+      stream.write(frame);
+      if (stream.writableLength > MAX_UNREAD_BYTES) fail(violation("it does not read what it is sent"));
     },
     async receive() {
       while (waiting.length === 0) {

@@ -1,6 +1,6 @@
 // The MCP face: tools registered from their definitions, one place that validates, answers and never throws.
 import { McpServer } from "@modelcontextprotocol/server";
-import { asClocheError } from "../shared/errors.ts";
+import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import { INSTRUCTIONS } from "./instructions.ts";
 import { Response } from "./render.ts";
@@ -24,6 +24,8 @@ export interface ServerOptions {
   log: Logger;
 }
 
+/** Calls under way at once; each holds its answer until the client takes it. */
+const MAX_CALLS = 1_000;
 /** Most characters a client should let through; answers stay below it by themselves. */
 const MAX_RESULT_CHARS = 60_000;
 
@@ -33,6 +35,7 @@ export function createServer(options: ServerOptions): McpServer {
     { name: "cloche", title: "Cloche", version: options.version },
     { instructions: INSTRUCTIONS },
   );
+  let underWay = 0;
   for (const tool of tools) {
     server.registerTool(
       tool.name,
@@ -49,7 +52,13 @@ export function createServer(options: ServerOptions): McpServer {
       },
       async (args, { mcpReq }) => {
         const response = new Response();
+        underWay += 1;
         try {
+          if (underWay > MAX_CALLS)
+            throw new ClocheError("session.limit", {
+              message: `${MAX_CALLS} calls are under way already, so this one was not begun`,
+              hint: "Wait for their answers, then call again.",
+            });
           const context = await options.context();
           for (const notice of options.notices.splice(0)) response.note(notice);
           const token = mcpReq._meta?.progressToken;
@@ -70,6 +79,8 @@ export function createServer(options: ServerOptions): McpServer {
             options.log.error("tool.failed", { tool: tool.name, stack: String((thrown as Error)?.stack) });
           else options.log.info("tool.refused", { tool: tool.name, code: error.code });
           response.fail(error);
+        } finally {
+          underWay -= 1;
         }
         return response.render();
       },

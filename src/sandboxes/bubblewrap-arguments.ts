@@ -1,5 +1,5 @@
 // What bubblewrap is told: an empty root, and in it only what Python needs of the host, read-only.
-import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { release } from "node:os";
 import { dirname, join } from "node:path";
 import {
@@ -8,9 +8,11 @@ import {
   ENVIRONMENT,
   INSIDE_ID,
   KERNEL,
+  MASKED,
   ownFiles,
   PYTHON,
   processLimits,
+  READ_ONLY,
   SCRATCH,
   STAGING,
   WORKSPACE,
@@ -36,16 +38,6 @@ const SYSTEM_DIRECTORIES = [
 
 /** Directories of the root that are links into /usr on a merged system. */
 const MERGED_DIRECTORIES = ["/bin", "/lib", "/lib32", "/lib64"];
-
-/** Views of the whole machine that procfs shows and no session needs. */
-const MASKED = [
-  "/proc/kcore",
-  "/proc/keys",
-  "/proc/timer_list",
-  "/proc/sched_debug",
-  "/proc/latency_stats",
-  "/proc/kallsyms",
-];
 
 /** Handed over by descriptor. */
 export const OWN_FILES = ownFiles(INSIDE_ID, INSIDE_ID);
@@ -91,6 +83,14 @@ export function interpreterPrefixes(environment: string): string[] {
   );
 }
 
+/** /proc with what is the machine's masked or read-only. bubblewrap's own protection reaches less. */
+function closedViews(): string[] {
+  const here = (path: string) => path.startsWith("/proc/") && existsSync(path);
+  const mask = (path: string) =>
+    statSync(path).isDirectory() ? ["--tmpfs", path, "--remount-ro", path] : ["--ro-bind", "/dev/null", path];
+  return [...READ_ONLY.filter(here).flatMap(readOnly), ...MASKED.filter(here).flatMap(mask)];
+}
+
 function readOnly(path: string): string[] {
   return ["--ro-bind", path, path];
 }
@@ -132,7 +132,7 @@ export function bubblewrapArguments(
       return ["--perms", "0444", "--ro-bind-data", String(FIRST_FILE_FD + position), path];
     }),
     ...["--proc", "/proc"],
-    ...MASKED.filter((path) => existsSync(path)).flatMap((path) => ["--ro-bind", "/dev/null", path]),
+    ...closedViews(),
     // bubblewrap's /dev is a writable tmpfs without a size: closed, with a bounded /dev/shm in it.
     ...["--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
     ...["--ro-bind", python, PYTHON, "--ro-bind", kernel, KERNEL],

@@ -118,6 +118,14 @@ export function explainConnection({ label, foundBy }: EngineAddress, cause: unkn
   return unavailable(`${engine} ${why}`, "Restart Docker and try again.", cause);
 }
 
+/** Nobody answered at the engine's address, or it hung up. */
+export function isConnectionLoss(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  // A file of ours that is missing or closed carries the same codes as a socket that is.
+  if (code === "ENOENT" || code === "EACCES") return syscall === "connect";
+  return ["ECONNREFUSED", "ECONNRESET", "EPIPE"].includes(code ?? "");
+}
+
 /** The engine says that there is no such container or image, or that its removal is under way. */
 export function isGone(error: unknown): boolean {
   const status = (error as { statusCode?: number }).statusCode;

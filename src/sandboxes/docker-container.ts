@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Container, ContainerInspectInfo } from "dockerode";
 import { delay, withDeadline, within } from "../shared/async.ts";
-import { type Engine, isGone } from "./docker-connection.ts";
+import { type Engine, isConnectionLoss, isGone } from "./docker-connection.ts";
 import { DockerStreamReader } from "./docker-stream.ts";
 import { SOCKET } from "./layout.ts";
 import type { RunningSandbox, SandboxExit } from "./sandbox.ts";
@@ -98,7 +98,8 @@ export class RunningContainer implements RunningSandbox {
     while (Date.now() < deadline) {
       const inspected = this.#container
         .inspect()
-        .catch((error) => (isGone(error) ? undefined : ({} as never)));
+        // An engine that is not there ends nothing; what runs without it ends with its streams.
+        .catch((error) => (isGone(error) || isConnectionLoss(error) ? undefined : ({} as never)));
       const found = await within<ContainerInspectInfo | undefined>(inspected, INSPECT_DEADLINE);
       if (found === undefined) return;
       await delay(20);
@@ -134,7 +135,8 @@ export class RunningContainer implements RunningSandbox {
 
   /** Asks the engine's record, because the container removes itself and its state with it. */
   async #ranOut(): Promise<boolean> {
-    const until = Math.ceil(Date.now() / 1000) + 1;
+    // No later than those who wait for the reason wait.
+    const until = Math.round(Date.now() + 300) / 1000;
     const filters = JSON.stringify({ container: [this.#container.id], event: ["oom"] });
     const events = this.#engine.docker.getEvents({ since: this.#startedAt, until, filters });
     const read = async () => {

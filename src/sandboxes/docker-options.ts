@@ -4,8 +4,10 @@ import {
   COMMAND,
   DATA,
   ENVIRONMENT,
+  MASKED,
   ownFiles,
   processLimits,
+  READ_ONLY,
   SCRATCH,
   STAGING,
   WORKSPACE,
@@ -89,6 +91,9 @@ export function containerOptions(
         // A directory of the person's own state has no container label, and a bind mount by `Mounts` gets none.
         ...(abilities.selinux ? ["label=disable"] : []),
       ],
+      // These lists take the place of the engine's own, which are shorter.
+      MaskedPaths: [...MASKED],
+      ReadonlyPaths: [...READ_ONLY],
       ...(abilities.memory ? { Memory: limits.memory } : {}),
       ...(abilities.memory && abilities.swap ? { MemorySwap: limits.memory } : {}),
       ...(abilities.processes ? { PidsLimit: limits.processes } : {}),

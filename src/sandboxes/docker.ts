@@ -4,7 +4,13 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { withDeadline, within } from "../shared/async.ts";
 import { ClocheError } from "../shared/errors.ts";
-import { connectEngine, type Engine, isGone } from "./docker-connection.ts";
+import {
+  connectEngine,
+  type Engine,
+  explainConnection,
+  isConnectionLoss,
+  isGone,
+} from "./docker-connection.ts";
 import {
   CALL_DEADLINE,
   INSPECT_DEADLINE,
@@ -22,7 +28,7 @@ import {
   ownUser,
   STATE_LABEL,
 } from "./docker-options.ts";
-import { grantTo, INSIDE_ID, ownFiles } from "./layout.ts";
+import { grantTo, INSIDE_ID, ownFiles, STAGING } from "./layout.ts";
 import type { RunningSandbox, Sandbox, SandboxReport, StartOptions } from "./sandbox.ts";
 import { dockerSeccompProfile } from "./seccomp.ts";
 
@@ -40,6 +46,10 @@ export class DockerSandbox implements Sandbox {
   readonly kind = "docker";
   readonly #options: DockerOptions;
   #engine: Promise<Engine> | undefined;
+  /** staging directories of the sandboxes that start or run */
+  readonly #serving = new Set<string>();
+  /** The engine went away, perhaps with containers that it could not be told to remove. */
+  #left = false;
 
   constructor(options: DockerOptions) {
     this.#options = options;
@@ -83,6 +93,8 @@ export class DockerSandbox implements Sandbox {
     const engine = await this.#connect();
     options.signal?.throwIfAborted();
     const image = this.#image();
+    this.#serving.add(options.staging);
+    if (this.#left) void this.#removeStrays(engine, options.owner);
     let running: RunningContainer | undefined;
     try {
       const { state, command } = this.#options;
@@ -107,8 +119,10 @@ export class DockerSandbox implements Sandbox {
       );
       running = new RunningContainer(engine, container, () => this.#empty(engine, request, options));
       await running.begin(options.signal);
+      void running.exited.then(() => this.#serving.delete(options.staging));
       return running;
     } catch (cause) {
+      this.#serving.delete(options.staging);
       await running?.kill();
       if (options.signal?.aborted) throw options.signal.reason;
       throw await this.#explain(engine, image, cause);
@@ -128,6 +142,25 @@ export class DockerSandbox implements Sandbox {
     const orphans = found.filter(({ Labels }) => !isAlive(Labels[OWNER_LABEL] ?? ""));
     await Promise.all(orphans.map(({ Id }) => removeContainer(engine.docker.getContainer(Id))));
     return orphans.length;
+  }
+
+  /** Removes this server's containers that the engine kept while it could not be reached. */
+  async #removeStrays({ docker }: Engine, owner: string): Promise<void> {
+    this.#left = false;
+    try {
+      const filters = { label: [`${OWNER_LABEL}=${owner}`] };
+      const found = await withDeadline(
+        docker.listContainers({ all: true, filters }),
+        CALL_DEADLINE,
+        "listing containers",
+      );
+      const strays = found.filter(({ Mounts }) =>
+        Mounts.some(({ Source, Destination }) => Destination === STAGING && !this.#serving.has(Source)),
+      );
+      await Promise.all(strays.map(({ Id }) => removeContainer(docker.getContainer(Id))));
+    } catch {
+      this.#left = true; // It went away again: at the next start.
+    }
   }
 
   #image(): string {
@@ -160,7 +193,13 @@ export class DockerSandbox implements Sandbox {
     const text = cause instanceof Error ? cause.message : String(cause);
     if (isGone(cause) && /image/i.test(text))
       return missingImage(`the sandbox's image ${image} is not there`);
-    if (/ECONNREFUSED|ENOENT|EPIPE|ECONNRESET/.test(text)) this.#engine = undefined;
+    const timedOut = cause instanceof ClocheError;
+    if (timedOut || isConnectionLoss(cause)) {
+      // Asked anew, it introduces itself again: it may be another version by then.
+      this.#engine = undefined;
+      this.#left = true;
+      return explainConnection(engine.address, cause);
+    }
     const invisible = /bind source path does not exist|mounts denied/i.test(text);
     return new ClocheError("sandbox.start_failed", {
       message: `Docker could not start the sandbox (${text.trim()})`,

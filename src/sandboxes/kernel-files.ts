@@ -57,13 +57,26 @@ export async function installKernelFiles({ source, target, python }: KernelFiles
       renameSync(draft, directory);
     } catch (error) {
       rmSync(draft, { recursive: true, force: true });
-      if (!isDirectory(directory)) throw error;
+      if (!isDirectory(directory)) throw unwritable(target, error);
     }
   }
-  const now = new Date();
-  utimesSync(directory, now, now);
+  try {
+    const now = new Date();
+    utimesSync(directory, now, now);
+  } catch {
+    // On a disk that became read-only nobody removes it either.
+  }
   prune(target, directory);
   return directory;
+}
+
+function unwritable(target: string, cause: unknown): unknown {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (cause instanceof ClocheError || code === undefined) return cause;
+  return new ClocheError(code === "ENOSPC" || code === "EDQUOT" ? "store.full" : "store.readonly", {
+    message: `the kernel's files could not be put into ${target} (${message})`,
+    cause,
+  });
 }
 
 function listFiles(source: string, below: string): string[] {

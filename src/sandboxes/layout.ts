@@ -31,6 +31,33 @@ export const ENVIRONMENT = {
   HOME: WORKSPACE,
 } as const;
 
+/** Views of the whole machine that /proc and /sys show to everybody and no session needs; the kernel may lack some. */
+export const MASKED: readonly string[] = [
+  ...["kcore", "keys", "key-users", "kallsyms", "modules", "cmdline", "timer_list", "timer_stats"],
+  ...[
+    "sched_debug",
+    "schedstat",
+    "latency_stats",
+    "interrupts",
+    "softirqs",
+    "diskstats",
+    "partitions",
+    "locks",
+  ],
+  ...["acpi", "asound", "scsi", "pressure"],
+]
+  .map((name) => `/proc/${name}`)
+  .concat("/sys/firmware", "/sys/devices/virtual/powercap");
+
+/** Settings of the machine, and of the sandbox's own namespaces. */
+export const READ_ONLY: readonly string[] = [
+  "/proc/bus",
+  "/proc/fs",
+  "/proc/irq",
+  "/proc/sys",
+  "/proc/sysrq-trigger",
+];
+
 /** Files of the system that the sandbox has for itself: they name its one user and this machine, and nobody else's. */
 export function ownFiles(uid: number, gid: number): { path: string; content: string }[] {
   const nobody = "/usr/sbin/nologin";

@@ -11,22 +11,29 @@ const ENOSYS = 38;
 /** Flags of clone that make a namespace: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. */
 const CLONE_NEW = 0x7e020000;
 
-/** Allowed when the argument, masked, equals one of `values`; else refused. The arguments here are 32 bits wide. */
+/** Holds when the argument, masked, equals one of `values`. The arguments here are 32 bits wide. */
 interface ArgumentRule {
   index: number;
   mask: number;
   values: number[];
 }
 
-const ARGUMENT_RULES: Record<string, ArgumentRule> = {
-  // AF_UNIX, AF_INET, AF_INET6: no netlink, packet, vsock or Bluetooth.
-  socket: { index: 0, mask: 0xffffffff, values: [1, 2, 10] },
-  socketpair: { index: 0, mask: 0xffffffff, values: [1] },
-  clone: { index: 0, mask: CLONE_NEW, values: [0] },
+/** A call is allowed when all of its rules hold, else refused. */
+const ARGUMENT_RULES: Record<string, ArgumentRule[]> = {
+  socket: [
+    // AF_UNIX, AF_INET, AF_INET6: no netlink, packet, vsock or Bluetooth.
+    { index: 0, mask: 0xffffffff, values: [1, 2, 10] },
+    // SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, whatever the flags; and TCP, UDP or the type's own protocol. Asking for
+    // another would make the kernel load its module: SCTP, DCCP and UDP-Lite each had holes.
+    { index: 1, mask: 0xf, values: [1, 2, 5] },
+    { index: 2, mask: 0xffffffff, values: [0, 6, 17] },
+  ],
+  socketpair: [{ index: 0, mask: 0xffffffff, values: [1] }],
+  clone: [{ index: 0, mask: CLONE_NEW, values: [0] }],
   // PER_LINUX, and the query that changes nothing.
-  personality: { index: 0, mask: 0xffffffff, values: [0, 0xffffffff] },
+  personality: [{ index: 0, mask: 0xffffffff, values: [0, 0xffffffff] }],
   // UFFD_USER_MODE_ONLY: faults in kernel mode would let a program stall the kernel at a moment of its choice.
-  userfaultfd: { index: 0, mask: 1, values: [1] },
+  userfaultfd: [{ index: 0, mask: 1, values: [1] }],
 };
 
 interface Syscall {
@@ -98,17 +105,15 @@ const jump = (code: number, operand: number, jumpTrue: number, jumpFalse: number
 const allow = statement(RETURN, RET_ALLOW);
 const errno = (value: number) => statement(RETURN, RET_ERRNO | value);
 
-function ruleInstructions(rule: ArgumentRule): Instruction[] {
-  const compare = rule.values.map((value, position) =>
-    jump(JUMP_EQUAL, value, rule.values.length - position, 0),
-  );
-  return [
-    statement(LOAD, offsetArgument(rule.index)),
-    ...(rule.mask === 0xffffffff ? [] : [statement(AND, rule.mask)]),
-    ...compare,
+function ruleInstructions(rules: ArgumentRule[]): Instruction[] {
+  const checks = rules.flatMap(({ index, mask, values }) => [
+    statement(LOAD, offsetArgument(index)),
+    ...(mask === 0xffffffff ? [] : [statement(AND, mask)]),
+    // A match goes on behind the refusal.
+    ...values.map((value, position) => jump(JUMP_EQUAL, value, values.length - position, 0)),
     errno(EPERM),
-    allow,
-  ];
+  ]);
+  return [...checks, allow];
 }
 
 /** Runs of system call numbers that share one answer; `from` of the first is 0 and each ends where the next begins. */
@@ -168,11 +173,33 @@ export function seccompProgram(arch: Architecture): Buffer {
   return bytes;
 }
 
+interface DockerArgument {
+  index: number;
+  value: number;
+  valueTwo?: number;
+  op: "SCMP_CMP_EQ" | "SCMP_CMP_MASKED_EQ";
+}
+
 interface DockerRule {
   names: string[];
   action: "SCMP_ACT_ALLOW" | "SCMP_ACT_ERRNO";
   errnoRet?: number;
-  args?: { index: number; value: number; valueTwo?: number; op: "SCMP_CMP_EQ" | "SCMP_CMP_MASKED_EQ" }[];
+  args?: DockerArgument[];
+}
+
+/** Every way to satisfy all rules: Docker has no "one of", so each way is an entry of its own. */
+function dockerArguments(rules: ArgumentRule[]): DockerArgument[][] {
+  const ways = ({ index, mask, values }: ArgumentRule) =>
+    values.map(
+      (value): DockerArgument =>
+        mask === 0xffffffff
+          ? { index, value, op: "SCMP_CMP_EQ" }
+          : { index, value: mask, valueTwo: value, op: "SCMP_CMP_MASKED_EQ" },
+    );
+  return rules.reduce<DockerArgument[][]>(
+    (found, rule) => found.flatMap((before) => ways(rule).map((way) => [...before, way])),
+    [[]],
+  );
 }
 
 /**
@@ -186,16 +213,9 @@ export function dockerSeccompProfile(arch: Architecture): string {
     { names: names(refused), action: "SCMP_ACT_ERRNO", errnoRet: EPERM },
     { names: names(absent), action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
   ];
-  for (const { name } of checked) {
-    const { index, mask, values } = ARGUMENT_RULES[name]!;
-    for (const value of values) {
-      const argument =
-        mask === 0xffffffff
-          ? { index, value, op: "SCMP_CMP_EQ" as const }
-          : { index, value: mask, valueTwo: value, op: "SCMP_CMP_MASKED_EQ" as const };
-      rules.push({ names: [name], action: "SCMP_ACT_ALLOW", args: [argument] });
-    }
-  }
+  for (const { name } of checked)
+    for (const args of dockerArguments(ARGUMENT_RULES[name]!))
+      rules.push({ names: [name], action: "SCMP_ACT_ALLOW", args });
   return JSON.stringify({
     defaultAction: "SCMP_ACT_ERRNO",
     architectures: [arch === "x86_64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64"],

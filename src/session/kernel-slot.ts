@@ -18,8 +18,6 @@ export interface KernelSource {
 
 export interface SlotOptions extends KernelSource {
   log: Logger;
-  /** a cell is in the kernel, and tells of its loss itself */
-  busy(): boolean;
   /** told a sentence when the kernel is lost with nobody there to tell it */
   lost(sentence: string): void;
   /** told that nothing of earlier cells is left */
@@ -214,8 +212,10 @@ export class KernelSlot {
     this.fresh = true;
     this.options.uncaptured();
     void handle.end(reason);
-    if (!this.closed && this.used && !this.options.busy())
-      this.options.lost(this.describeLoss(reason.message));
+    // A cell that was lost with it tells that first; one that had just ended tells nothing.
+    setImmediate(() => {
+      if (!this.closed && this.used) this.options.lost(this.describeLoss(reason.message));
+    });
   }
 
   private async drop(reason: ClocheError): Promise<void> {

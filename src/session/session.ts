@@ -85,7 +85,6 @@ export class Session {
       ...options,
       door: (call) => options.door(call, (line) => this.tell(call.cell, line)),
       log: this.log,
-      busy: () => this.current?.attached === true,
       lost: (sentence) => this.note(sentence),
       emptied: () => this.markEmpty(),
       revive: (kernel) => this.revive(kernel),

@@ -1,10 +1,13 @@
 // The one warm kernel a server keeps ready: a new session takes it, and the next is started behind.
 import type { Kernel } from "../kernel/launch.ts";
+import { within } from "../shared/async.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 
 /** `milliseconds` after a session took a kernel before the next is started, so that its first cell has the machine. */
 const REFILL_AFTER_MS = 500;
+/** `milliseconds` to wait for one that is being warmed up: past them it may be stuck, and a new one comes sooner. */
+const PATIENCE_MS = 10_000;
 
 export class Standby implements AsyncDisposable {
   private readonly launch: (signal?: AbortSignal) => Promise<Kernel>;
@@ -26,9 +29,10 @@ export class Standby implements AsyncDisposable {
     this.warm = this.ready = undefined;
     clearTimeout(this.timer);
     try {
-      const kernel = warm && (await unlessAborted(warm, signal));
-      if (kernel && !kernel.channel.closedFor) return kernel;
-      void kernel?.end(new ClocheError("sandbox.lost", { message: "the standby ended" }));
+      const kernel = warm && (await unlessAborted(within(warm, PATIENCE_MS), signal));
+      if (kernel && !kernel.channel.closedFor && (await kernel.responds())) return kernel;
+      if (kernel) void kernel.end(new ClocheError("sandbox.lost", { message: "the standby ended" }));
+      else if (warm) this.keepLate(warm);
       return await this.launch(signal);
     } catch (error) {
       // Whoever wanted it has gone: it stays for the next.
@@ -73,6 +77,15 @@ export class Standby implements AsyncDisposable {
       if (this.warm !== warm) return;
       this.ready = kernel;
       if (!kernel) this.warm = undefined;
+    });
+  }
+
+  /** One that nobody waits for any more is the next standby, unless there is another by then. */
+  private keepLate(warm: Promise<Kernel | undefined>): void {
+    void warm.then((kernel) => {
+      if (this.warm === warm) return;
+      if (!this.warm && !this.closing) this.keep(warm);
+      else void kernel?.end(new ClocheError("sandbox.lost", { message: "it came too late" }));
     });
   }
 

@@ -30,6 +30,8 @@ export interface BenchContext {
   sandboxes: readonly ServingSandbox[];
   /** the interpreter that the references run in */
   python(): Promise<ReferencePython>;
+  /** the interpreter of the environment with the peer in it */
+  peerPython(): Promise<string>;
   /** Starts a server on the project of the benchmarks, with the person's limits or these. The caller closes it. */
   serve(sandbox: ServingSandbox, limits?: { cpus: number }): Promise<ClocheServer>;
   /** processors that a session gets by the person's settings */

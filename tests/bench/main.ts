@@ -9,7 +9,7 @@ import { forgetProject } from "../../src/snapshots/forget.ts";
 import { Owners } from "../../src/snapshots/lease.ts";
 import type { BenchContext } from "./bench.ts";
 import { ClocheServer } from "./cloche-server.ts";
-import { ReferencePython, referencePython } from "./reference-python.ts";
+import { peerPython, ReferencePython, referencePython } from "./reference-python.ts";
 import { asMarkdown, asText, readReports, thisMachine, writeReport } from "./report.ts";
 import { servingSandboxes } from "./serving-sandboxes.ts";
 import { suite } from "./suite.ts";
@@ -60,6 +60,7 @@ async function main(args: string[]): Promise<void> {
     state: config.paths.state,
     python: async () =>
       values.python ? new ReferencePython(resolve(values.python)) : referencePython(CACHE, say),
+    peerPython: async () => peerPython(CACHE, say),
     sessionCpus: config.cpus,
     serve: ({ kind }, limits) =>
       ClocheServer.start(config.project, kind, limits ? ["--cpus", String(limits.cpus)] : []),

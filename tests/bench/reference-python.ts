@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { findInterpreter } from "../../scripts/install/interpreter.ts";
+import { PEER_PACKAGES } from "./peer-server.ts";
 
 const SANDBOX_REQUIREMENTS = fileURLToPath(new URL("../../sandbox/requirements.txt", import.meta.url));
 const SCRIPTS = fileURLToPath(new URL("references", import.meta.url));
@@ -64,30 +65,40 @@ export class PythonPeer implements AsyncDisposable {
   }
 }
 
-/** The environment below `directory`, made unless it is there. Throws where no interpreter or no package is to be had. */
+/** The references' environment below `directory`, made unless it is there. */
 export function referencePython(directory: string, say: (line: string) => void): ReferencePython {
-  const requirements = [...sandboxPins(), ...OWN].join("\n");
+  const packages = [...sandboxPins(), ...OWN];
+  return new ReferencePython(environment(directory, "python", packages, say));
+}
+
+/** The peer's own environment: its packages would change the references'. */
+export function peerPython(directory: string, say: (line: string) => void): string {
+  return environment(directory, "peer", PEER_PACKAGES, say);
+}
+
+/** Interpreter of the environment with these packages. Throws where no interpreter or no package is to be had. */
+function environment(
+  directory: string,
+  name: string,
+  packages: readonly string[],
+  say: (line: string) => void,
+): string {
+  const requirements = packages.join("\n");
   const hash = createHash("sha256").update(requirements).digest("hex").slice(0, 12);
-  const environment = join(directory, `python-${hash}`);
-  if (!existsSync(environment)) {
+  const path = join(directory, `${name}-${hash}`);
+  if (!existsSync(path)) {
     const interpreter = findInterpreter(process.env.PATH, process.getuid?.() ?? -1);
     if (!interpreter) throw new Error("the references need a Python of 3.11 to 3.14 with its venv module");
-    say("Making the references' Python environment (once, about a minute) …");
-    rmSync(`${environment}.draft`, { recursive: true, force: true });
-    run(interpreter.executable, ["-m", "venv", `${environment}.draft`]);
-    writeFileSync(`${environment}.draft/requirements.txt`, `${requirements}\n`);
-    run(`${environment}.draft/bin/python`, [
-      "-m",
-      "pip",
-      "install",
-      "--quiet",
-      "--disable-pip-version-check",
-      "-r",
-      `${environment}.draft/requirements.txt`,
-    ]);
-    renameSync(`${environment}.draft`, environment);
+    say(`Making the Python environment ${name}-${hash} (once, about a minute) …`);
+    const draft = `${path}.draft`;
+    rmSync(draft, { recursive: true, force: true });
+    run(interpreter.executable, ["-m", "venv", draft]);
+    writeFileSync(`${draft}/requirements.txt`, `${requirements}\n`);
+    const install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(`${draft}/bin/python`, [...install, "-r", `${draft}/requirements.txt`]);
+    renameSync(draft, path);
   }
-  return new ReferencePython(join(environment, "bin/python"));
+  return join(path, "bin/python");
 }
 
 function sandboxPins(): string[] {

@@ -138,15 +138,16 @@ eachSandbox("output", (kind) => {
     let { text, status } = begun;
     let answers = 1;
     for (; status.includes("running"); answers++) {
-      const offset = Number(/exec \{cell: \d+, offset: (\d+)\}/.exec(status)?.[1]);
+      // None is named as long as nothing was printed.
+      const offset = Number(/exec \{cell: \d+, offset: (\d+)\}/.exec(status)?.[1] ?? 0);
       const page = await server.call("exec", { cell: begun.cell, offset, wait_s: 0.7 });
-      text = `${text.trimEnd()}\n${page.text.trimEnd()}`;
+      text = `${text}\n${page.text}`.trim();
       ({ status } = page);
       expect(page.code).toBe("");
     }
     expect(answers).toBeGreaterThan(1);
     expect(text.trimEnd()).toBe(Array.from({ length: 12 }, (_, i) => `line ${i}`).join("\n"));
-    const beyond = await server.call("exec", { cell: begun.cell, offset: text.length + 1 });
+    const beyond = await server.call("exec", { cell: begun.cell, offset: text.trimEnd().length + 1 });
     expect(beyond.status).toContain("ok, no further output");
   });
 

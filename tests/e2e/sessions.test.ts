@@ -57,6 +57,34 @@ eachSandbox("sessions", (kind) => {
     await third.close();
   });
 
+  test("two servers that fight over a session each keep their own, and its next owner is told of a loss", async () => {
+    const fighters = await Promise.all([place.start(), place.start()]);
+    const claims = await Promise.all(
+      fighters.map((server, number) => server.exec(`mine, count = ${number}, 0`, { session: "fought" })),
+    );
+    expect(claims.filter(({ text }) => text.includes("works in fought-2"))).toHaveLength(1);
+    const rounds = Array.from({ length: 10 }, (_, round) => round + 1);
+    for (const round of rounds) {
+      const counts = fighters.map((server) => server.exec("count += 1; mine, count", { session: "fought" }));
+      const texts = (await Promise.all(counts)).map(({ text }) => text);
+      expect(texts).toEqual([`(0, ${round})`, `(1, ${round})`]);
+    }
+    const winner = claims.findIndex(({ text }) => !text.includes("works in fought-2"));
+    const [holder, other] = [fighters[winner]!, fighters[1 - winner]!];
+    const last = await holder.exec("import time\ntime.sleep(100)", { session: "fought", wait_s: 0.2 });
+    process.kill(holder.pid, "SIGKILL");
+    const heir = await place.start();
+    const [inherited, kept] = await Promise.all([
+      heir.exec("'mine' in globals()", { session: "fought" }),
+      other.exec("mine, count", { session: "fought" }),
+    ]);
+    expect(kept.text).toBe(`(${1 - winner}, 10)`);
+    expect(inherited.text).toMatch(/variables are gone.*False$/s);
+    expect(inherited.text).toContain(`cell ${last.cell} was running`);
+    expect(inherited.cell).toBe(last.cell + 1);
+    await Promise.all([heir.close(), other.close()]);
+  });
+
   test("an idle session is paused and goes on where it was", async () => {
     await using idle = new Place(kind, { settings: { idlePauseMinutes: 0.03 } });
     const server = await idle.start();

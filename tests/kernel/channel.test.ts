@@ -6,7 +6,9 @@ import {
   type IncomingCall,
   KernelChannel,
 } from "../../src/kernel/channel.ts";
-import { BODY_WINDOW_BYTES, MAX_BODY_PIECE_BYTES } from "../../src/kernel/messages.ts";
+import { MAX_BODY_PIECE_BYTES, MAX_PAYLOAD_BYTES } from "../../src/kernel/messages.ts";
+import { Questions } from "../../src/kernel/questions.ts";
+import type { Received } from "../../src/kernel/transport.ts";
 import { ClocheError } from "../../src/shared/errors.ts";
 import { ScriptedKernel } from "./scripted-kernel.ts";
 
@@ -31,6 +33,7 @@ beforeEach(() => {
     died: (reason) => died.push(reason),
     closed: (reason) => closed.push(reason),
   });
+  kernel.say({ type: "ready", id: "boot", python: "3" });
 });
 
 class Heard implements CellListener {
@@ -64,8 +67,6 @@ describe("an honest kernel", () => {
     kernel.say({ type: "output", id }, "1\n");
     kernel.say({ type: "dropped", id, bytes: 7 });
     kernel.say({ type: "finished", id, status: "ok" }, "{}");
-    kernel.say({ type: "finished", id, status: "error" }, "{}");
-    kernel.say({ type: "output", id }, "late");
     expect(await cell.outcome).toEqual({ status: "ok", end: {} });
     await settle();
     expect(heard).toMatchObject({ text: "1\n", droppedBytes: 7 });
@@ -93,17 +94,17 @@ describe("an honest kernel", () => {
     const cell = channel.execute(3, "publish('x')", new Heard());
     const id = kernel.idOf("execute");
     kernel.say({ type: "call", id: "k1", cell: id, name: "publish", body: true }, '{"name":"x"}');
-    kernel.say({ type: "body", id: "k1", last: false }, "abc");
+    kernel.say({ type: "body", id: "k1", last: false }, Buffer.alloc(MAX_BODY_PIECE_BYTES));
     kernel.say({ type: "body", id: "k1", last: true }, "de");
     await settle();
     await settle();
     expect(calls[0]).toMatchObject({ name: "publish", args: '{"name":"x"}', cell: 3 });
     expect(
       kernel.said.filter(({ header }) => header.type === "credit").map(({ header }) => header.bytes),
-    ).toEqual([3, 2]);
+    ).toEqual([MAX_BODY_PIECE_BYTES, 2]);
     const reply = kernel.said.at(-1)!;
     expect(reply.header).toEqual({ type: "reply", id: "k1", ok: true });
-    expect(JSON.parse(reply.payload.toString())).toEqual({ bytes: 5 });
+    expect(JSON.parse(reply.payload.toString())).toEqual({ bytes: MAX_BODY_PIECE_BYTES + 2 });
     kernel.say({ type: "finished", id, status: "ok" }, "{}");
     await cell.outcome;
   });
@@ -127,116 +128,66 @@ describe("an honest kernel", () => {
     const cell = channel.execute(1, "os._exit(3)", new Heard());
     kernel.say({ type: "exited", id: kernel.idOf("execute"), reason: "it exited with status 3" });
     expect(await cell.outcome).toEqual({ status: "lost", reason: "it exited with status 3" });
+    kernel.say({ type: "ready", id: "boot", python: "3" });
     kernel.say({ type: "exited", reason: "it crashed (SIGSEGV)" });
     await settle();
     expect(died).toEqual(["it crashed (SIGSEGV)"]);
     expect(closed).toEqual([]);
   });
 
-  test("an inspection gets its answer and a late one is ignored", async () => {
+  test("an inspection gets its answer", async () => {
     const asked = channel.inspect({ offset: 0, limit: 10 });
-    const id = kernel.idOf("inspect");
-    kernel.say({ type: "answer", id, ok: true }, '{"text":"x: int"}');
+    kernel.say({ type: "answer", id: kernel.idOf("inspect"), ok: true }, '{"text":"x: int"}');
     expect(await asked).toEqual({ ok: true, text: "x: int" });
-    kernel.say({ type: "answer", id, ok: true }, '{"text":"again"}');
+  });
+
+  test("an answer whose asker has given up is late, not wrong; a second one is", () => {
+    const questions = new Questions();
+    const stack: Received = { message: { type: "stack", id: "q" }, payload: Buffer.alloc(0) };
+    const asked = questions.ask("q", "stack", () => {}, 0, "the stack");
+    return expect(asked)
+      .rejects.toMatchObject({ code: "timeout" })
+      .then(() => {
+        questions.take("q", stack);
+        expect(() => questions.take("q", stack)).toThrowError("an answer to nothing that was asked");
+      });
+  });
+
+  test("what is under way of a body whose call was answered early has no taker, and harms nobody", async () => {
+    const cell = channel.execute(1, "publish('x')", new Heard());
+    const id = kernel.idOf("execute");
+    kernel.say({ type: "call", id: "k1", cell: id, name: "publish", body: true }, "{}");
+    await settle();
+    kernel.say({ type: "body", id: "k1", last: false }, Buffer.alloc(MAX_BODY_PIECE_BYTES));
+    kernel.say({ type: "finished", id, status: "ok" }, "{}");
+    kernel.say({ type: "body", id: "k1", last: true }, "the rest");
+    expect((await cell.outcome).status).toBe("ok");
     await settle();
     expect(closed).toEqual([]);
   });
+
+  test("an answer of the host's that is too long for the wire is told, not lost", async () => {
+    answer = async () => ({ ok: true, result: "x".repeat(MAX_PAYLOAD_BYTES) });
+    channel.execute(1, "sql('…')", new Heard());
+    kernel.say({ type: "call", id: "k1", cell: kernel.idOf("execute"), name: "sql" }, "{}");
+    await settle();
+    const reply = kernel.said.at(-1)!;
+    expect(reply.header).toEqual({ type: "reply", id: "k1", ok: false });
+    expect(JSON.parse(reply.payload.toString())).toMatchObject({ code: "wire.too_large" });
+  });
+
+  test("a handler that throws is an answer too", async () => {
+    answer = async () => {
+      throw new Error("broken");
+    };
+    channel.execute(1, "x", new Heard());
+    kernel.say({ type: "call", id: "k1", cell: kernel.idOf("execute"), name: "x" }, "{}");
+    await settle();
+    expect(kernel.said.at(-1)!.header).toEqual({ type: "reply", id: "k1", ok: false });
+  });
 });
 
-describe("a kernel that lies", () => {
-  const violations: [string, (id: string) => void][] = [
-    ["says hello again", () => kernel.say({ type: "hello", version: 1, nonce: "n" })],
-    ["says what is no message", () => kernel.say({ type: "shutdown" })],
-    ["adds a field", (id) => kernel.say({ type: "output", id, path: "/etc/passwd" })],
-    ["sends a negative count", (id) => kernel.say({ type: "dropped", id, bytes: -1 })],
-    ["ends with what is no end", (id) => kernel.say({ type: "finished", id, status: "ok" }, "[1]")],
-    [
-      "ends with a smuggled field",
-      (id) => kernel.say({ type: "finished", id, status: "ok" }, '{"text":"x"}'),
-    ],
-    [
-      "uses a display id twice",
-      (id) => {
-        for (const _ of [1, 2])
-          kernel.say({ type: "display", id, display: "d", mime: "image/png", body: true });
-      },
-    ],
-    [
-      "ends before its displays",
-      (id) => {
-        kernel.say({ type: "display", id, display: "d", mime: "image/png", body: true });
-        kernel.say({ type: "finished", id, status: "ok" }, "{}");
-      },
-    ],
-    [
-      "sends a display without end",
-      (id) => {
-        kernel.say({ type: "display", id, display: "d", mime: "image/png", body: true });
-        for (let n = 0; n < 90; n++)
-          kernel.say({ type: "body", id: "d", last: false }, Buffer.alloc(MAX_BODY_PIECE_BYTES));
-      },
-    ],
-    [
-      "sends too large a piece",
-      (id) => {
-        kernel.say({ type: "display", id, display: "d", mime: "image/png", body: true });
-        kernel.say({ type: "body", id: "d", last: true }, Buffer.alloc(MAX_BODY_PIECE_BYTES + 1));
-      },
-    ],
-    [
-      "sends a body without credit",
-      (id) => {
-        answer = () => new Promise(() => {});
-        kernel.say({ type: "call", id: "k", cell: id, name: "publish", body: true }, "{}");
-        for (let sent = 0; sent <= BODY_WINDOW_BYTES + MAX_BODY_PIECE_BYTES; sent += MAX_BODY_PIECE_BYTES)
-          kernel.say({ type: "body", id: "k", last: false }, Buffer.alloc(MAX_BODY_PIECE_BYTES));
-      },
-    ],
-    [
-      "makes more calls than can be open",
-      (id) => {
-        answer = () => new Promise(() => {});
-        for (let n = 0; n < 300; n++) kernel.say({ type: "call", id: `k${n}`, cell: id, name: "x" }, "{}");
-      },
-    ],
-    [
-      "uses a call id twice",
-      (id) => {
-        answer = () => new Promise(() => {});
-        for (const _ of [1, 2]) kernel.say({ type: "call", id: "k", cell: id, name: "x" }, "{}");
-      },
-    ],
-  ];
-
-  test.each(violations)("one that %s ends its session with one typed error", async (_, lie) => {
-    const cell = channel.execute(1, "x", new Heard());
-    const asked = channel.inspect({ offset: 0, limit: 1 });
-    lie(kernel.idOf("execute"));
-    expect((await cell.outcome).status).toBe("lost");
-    await expect(asked).rejects.toMatchObject({ code: "wire.violation" });
-    expect(closed.map(({ code }) => code)).toEqual(["wire.violation"]);
-    expect(kernel.aborted).toBe(true);
-    expect(() => channel.execute(2, "y", new Heard())).toThrowError(
-      expect.objectContaining({ code: "wire.violation" }),
-    );
-  });
-
-  test("frames for a cell that is not there change nothing", async () => {
-    const heard = new Heard();
-    const cell = channel.execute(1, "x", heard);
-    const id = kernel.idOf("execute");
-    for (const type of ["output", "progress"]) kernel.say({ type, id: "forged" }, "lie");
-    kernel.say({ type: "finished", id: "forged", status: "ok" }, "{}");
-    kernel.say({ type: "call", id: "k", cell: "forged", name: "publish" }, "{}");
-    kernel.say({ type: "body", id: "forged", last: true }, "lie");
-    kernel.say({ type: "finished", id, status: "ok" }, "{}");
-    expect(await cell.outcome).toEqual({ status: "ok", end: {} });
-    expect(heard.text).toBe("");
-    expect(calls).toEqual([]);
-    expect(closed).toEqual([]);
-  });
-
+describe("limits and ends", () => {
   test("code over the limit never leaves the host", () => {
     expect(() => channel.execute(1, "x".repeat(1_000_001), new Heard())).toThrowError(
       expect.objectContaining({ code: "wire.too_large" }),

@@ -17,7 +17,8 @@ export const testConfig: Config = resolveConfig({ project: ROOT });
 prepareState(testConfig.paths, testConfig.uid);
 
 const python = testConfig.installation?.python?.environment;
-const kernel = python
+/** The kernel packages as bubblewrap mounts them. */
+export const kernel = python
   ? await installKernelFiles({ source: `${ROOT}sandbox`, target: testConfig.paths.kernel, python })
   : testConfig.paths.kernel;
 

@@ -85,11 +85,23 @@ describe.each(ARCHITECTURES)("the program for %s", (arch) => {
 
   test("lets sockets be of the families unix, inet and inet6 only", () => {
     const allowed = Array.from({ length: 64 }, (_, family) => family).filter(
-      (family) => checked("socket", BigInt(family)) === ALLOW,
+      (family) => checked("socket", BigInt(family), 1n) === ALLOW,
     );
     expect(allowed).toEqual([1, 2, 10]);
-    expect(checked("socket", 40n)).toBe(EPERM);
+    expect(checked("socket", 40n, 1n)).toBe(EPERM);
     expect([checked("socketpair", 1n), checked("socketpair", 2n)]).toEqual([ALLOW, EPERM]);
+  });
+
+  test("lets sockets be streams, datagrams and packets in sequence, of TCP and UDP only", () => {
+    const flags = 0o2004000n; // SOCK_CLOEXEC and SOCK_NONBLOCK
+    const types = Array.from({ length: 16 }, (_, type) => type).filter(
+      (type) => checked("socket", 2n, BigInt(type) | flags, 0n) === ALLOW,
+    );
+    expect(types).toEqual([1, 2, 5]);
+    const protocols = Array.from({ length: 300 }, (_, protocol) => protocol).filter(
+      (protocol) => checked("socket", 2n, 1n, BigInt(protocol)) === ALLOW,
+    );
+    expect(protocols).toEqual([0, 6, 17]);
   });
 
   test("lets clone make processes and threads, and no namespace", () => {

@@ -10,6 +10,7 @@ interface Launched {
   kernel: Kernel;
   ended: boolean;
   die(): void;
+  freeze(): void;
 }
 
 let launched: Launched[] = [];
@@ -21,12 +22,17 @@ afterEach(async () => standby[Symbol.asyncDispose]());
 async function launch(signal?: AbortSignal): Promise<Kernel> {
   await delay(pace, signal);
   let reason: ClocheError | undefined;
+  let frozen = false;
   const one: Launched = {
     ended: false,
     die: () => {
       reason = new ClocheError("sandbox.lost", { message: "it died" });
     },
+    freeze: () => {
+      frozen = true;
+    },
     kernel: {
+      responds: async () => !frozen,
       channel: {
         get closedFor() {
           return reason;
@@ -54,6 +60,13 @@ async function warmedUp(): Promise<Standby> {
 test("the second session gets the warm kernel", async () => {
   const standby = await warmedUp();
   expect(await standby.take()).toBe(launched[1]!.kernel);
+});
+
+test("a kernel that does not answer is ended, and a new one is given", async () => {
+  const standby = await warmedUp();
+  launched[1]!.freeze();
+  expect(await standby.take()).toBe(launched[2]!.kernel);
+  expect(launched[1]!.ended).toBe(true);
 });
 
 test("a kernel that died while it waited is ended, and a new one is given", async () => {

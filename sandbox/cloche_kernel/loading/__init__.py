@@ -34,9 +34,8 @@ def load(request: LoadRequest, memory: Memory) -> Loaded:
     except Exception as error:
         if engine.was_interrupted(error):
             raise KeyboardInterrupt from None
-        what = wording.clip(" ".join(str(error).split()) or type(error).__name__, 200)
         raise LoadError(
-            f"The files could not be loaded: {what}.", "Load them one by one to see which it is."
+            f"The files could not be loaded: {wording.reason(error)}.", "Load them one by one to see which it is."
         ) from error
     finally:
         scratch.close()

@@ -56,7 +56,7 @@ def load_tar(file: File, session: Session) -> Value:
             return several.mapping(_tar_members(archive, file, session, left_out), session.inside(), left_out)
     except (tarfile.TarError, EOFError, ValueError, OverflowError, UnicodeError) as error:
         raise LoadError(
-            f"{label} could not be read as a tar archive: {wording.clip(str(error), 120)}.",
+            f"{label} could not be read as a tar archive: {wording.reason(error, 120)}.",
             "Check that the file is whole, for example by copying it again.",
         ) from error
 
@@ -125,12 +125,12 @@ def _reader(fetch: Callable[[Any], File], member: Any, label: str) -> Callable[[
             OSError,
         ) as error:
             raise LoadError(
-                f"{label} is damaged: {wording.clip(str(error), 150)}.", "Check that the file is whole."
+                f"{label} is damaged: {wording.reason(error, 150)}.", "Check that the file is whole."
             ) from error
         except Exception as error:
             if type(error).__name__ in ("error", "LZMAError"):
                 raise LoadError(
-                    f"{label} is damaged: {wording.clip(str(error), 150)}.", "Check that the file is whole."
+                    f"{label} is damaged: {wording.reason(error, 150)}.", "Check that the file is whole."
                 ) from error
             raise
 

@@ -87,7 +87,7 @@ def _unreadable(file: File, error: Exception) -> LoadError:
             f"If you trust it, do it in a cell: numpy.load({file.origin!r}, allow_pickle=True).",
         )
     return LoadError(
-        f"{wording.clean(file.label)} could not be read as a numpy array: {wording.clip(str(error), 150)}.",
+        f"{wording.clean(file.label)} could not be read as a numpy array: {wording.reason(error, 150)}.",
         "Check that the file is whole.",
     )
 
@@ -129,7 +129,7 @@ def _image(file: File, session: Session) -> Value:
                 kind = opened.format
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise LoadError(
-            f"{wording.clean(file.label)} could not be read as an image: {wording.clip(str(error), 150)}.",
+            f"{wording.clean(file.label)} could not be read as an image: {wording.reason(error, 150)}.",
             'Load it with format: "binary" to look at its bytes.',
         ) from error
     notes = [f"only the first of {frames:,} frames"] if frames > 1 else []

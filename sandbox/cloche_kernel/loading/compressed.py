@@ -138,6 +138,6 @@ class _Xz:
 
 def _damaged(file: File, codec: str, error: Exception) -> LoadError:
     return LoadError(
-        f"{wording.clean(file.label)} could not be decompressed as {codec}: {wording.clip(str(error), 200)}.",
+        f"{wording.clean(file.label)} could not be decompressed as {codec}: {wording.reason(error, 200)}.",
         "Check that the file is whole, for example by copying it again.",
     )

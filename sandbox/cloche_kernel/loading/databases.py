@@ -14,6 +14,8 @@ from cloche_kernel.loading.contract import File, LoadError, Memory, Session, Val
 #: tables described in full, and columns of each
 _LISTED = 40
 _COLUMNS = 30
+#: said of a view instead of its rows: it is a query, which may take for ever
+_VIEW = "view, rows not counted"
 #: seconds spent on counting rows before the rest is left uncounted
 _PATIENCE = 10.0
 
@@ -62,11 +64,15 @@ class SqliteDatabase(Mapping[str, SqliteTable]):
     @property
     def tables(self) -> list[str]:
         """Tables and views, by name."""
+        return sorted(self.kinds())
+
+    def kinds(self) -> dict[str, str]:
+        """Name → "table" or "view"."""
         query = (
-            "SELECT name FROM sqlite_master "
-            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1"
+            "SELECT name, type FROM sqlite_master "
+            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         )
-        return [row[0] for row in self.connection.execute(query)]
+        return dict(self.connection.execute(query))
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> Any:
         """The rows of a query as a DataFrame."""
@@ -107,11 +113,16 @@ class DuckDatabase(Mapping[str, Any]):
     @property
     def tables(self) -> list[str]:
         """Tables and views; those outside the schema main as "schema.table"."""
+        return sorted(self.kinds())
+
+    def kinds(self) -> dict[str, str]:
+        """Name → "table" or "view"."""
         query = (
-            "SELECT CASE WHEN table_schema = 'main' THEN table_name ELSE table_schema || '.' || table_name END "
-            "FROM information_schema.tables WHERE table_catalog = current_database() ORDER BY 1"
+            "SELECT CASE WHEN table_schema = 'main' THEN table_name ELSE table_schema || '.' || table_name END, "
+            "CASE WHEN table_type = 'VIEW' THEN 'view' ELSE 'table' END "
+            "FROM information_schema.tables WHERE table_catalog = current_database()"
         )
-        return [row[0] for row in self.connection.execute(query).fetchall()]
+        return dict(self.connection.execute(query).fetchall())
 
     def sql(self, query: str, parameters: Sequence[Any] | None = None) -> Any:
         """The rows of a query as a DataFrame."""
@@ -151,7 +162,7 @@ def load_sqlite(file: File, session: Session) -> Value:
         lines = _describe_sqlite(database, names)
     except sqlite3.Error as error:
         raise LoadError(
-            f"{wording.clean(file.label)} could not be read as a SQLite database: {wording.clip(str(error), 200)}.",
+            f"{wording.clean(file.label)} could not be read as a SQLite database: {wording.reason(error, 200)}.",
             "It may be damaged or encrypted; check it with `sqlite3 FILE 'PRAGMA integrity_check'` on the host.",
         ) from error
     return _value(database, names, "SQLite", lines, file)
@@ -197,6 +208,7 @@ def _text(value: bytes) -> str:
 
 def _describe_sqlite(database: SqliteDatabase, names: list[str]) -> list[str]:
     lines = []
+    kinds = database.kinds()
     deadline = time.monotonic() + _PATIENCE
     database.connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
     try:
@@ -206,7 +218,7 @@ def _describe_sqlite(database: SqliteDatabase, names: list[str]) -> list[str]:
                     f"{row[1]} {row[2]}".strip()
                     for row in database.connection.execute(f"PRAGMA table_xinfo({engine.quoted(name)})")
                 ]
-                count = f"{wording.plural(len(database[name]), 'row')}"
+                count = _VIEW if kinds[name] == "view" else wording.plural(len(database[name]), "row")
             except sqlite3.Error as error:
                 if "malformed" in str(error) or "not a database" in str(error):
                     raise
@@ -222,15 +234,30 @@ def _describe_duckdb(database: DuckDatabase, names: list[str]) -> list[str]:
     import duckdb
 
     lines = []
+    kinds = database.kinds()
     for name in names[:_LISTED]:
         try:
-            relation = database[name]
-            columns = [f"{column} {kind}" for column, kind in zip(relation.columns, relation.types, strict=True)]
-            count = wording.plural(int(relation.aggregate("count(*)").fetchall()[0][0]), "row")
+            if kinds[name] == "view":
+                columns, count = _view_columns(database, name), _VIEW
+            else:
+                relation = database[name]
+                columns = [f"{column} {kind}" for column, kind in zip(relation.columns, relation.types, strict=True)]
+                count = wording.plural(int(relation.aggregate("count(*)").fetchall()[0][0]), "row")
         except duckdb.Error as error:
             columns, count = [], wording.clip(engine.first_line(error), 80)
         lines.append(_line(name, count, columns))
     return _with_rest(lines, names)
+
+
+def _view_columns(database: DuckDatabase, name: str) -> list[str]:
+    """Columns as the file states them: to ask the view itself would open what it reads."""
+    query = (
+        "SELECT column_name || ' ' || data_type FROM information_schema.columns "
+        "WHERE table_catalog = current_database() "
+        "AND ? IN (table_schema || '.' || table_name, CASE WHEN table_schema = 'main' THEN table_name END) "
+        "ORDER BY ordinal_position"
+    )
+    return [row[0] for row in database.connection.execute(query, [name]).fetchall()]
 
 
 def _line(name: str, count: str, columns: list[str]) -> str:

@@ -117,6 +117,7 @@ def detect(file: File, forced: str | None) -> Detected:
             and _EXTENSIONS.get(extension) in ("csv", "tsv", "text")
             and b"\n" in head
             and head.count(0) < len(head) // 4
+            and encoding.controls(head) <= len(head) // 50
         ):
             found = _EXTENSIONS[extension]
     return Detected(found, _how(found, extension))
@@ -170,6 +171,12 @@ def _binary(file: File, head: bytes, extension: str) -> str | None:
         return "arrow"
     if _is_pickle(head, extension):
         return "pickle"
+    if encoding.is_ebcdic(head):
+        raise LoadError(
+            f"{wording.clean(file.label)} is text in EBCDIC, the code of mainframes, which load does not guess at.",
+            f"Convert it on the host with `iconv -f IBM037 -t UTF-8`, or decode it in a cell: "
+            f"open({file.origin!r}, 'rb').read().decode('cp037').",
+        )
     return None
 
 

@@ -194,7 +194,7 @@ def _pdf(file: File, session: Session) -> Value:
         ) from error
     except PyPdfError as error:
         raise LoadError(
-            f"{label} could not be read as PDF: {wording.clip(str(error), 200)}.",
+            f"{label} could not be read as PDF: {wording.reason(error, 200)}.",
             "Check that the file is whole, or print it to PDF again.",
         ) from error
     pages, failed = [], []

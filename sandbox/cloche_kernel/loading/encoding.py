@@ -29,6 +29,15 @@ _CODE_PAGES = {
     "mac_roman": "äöüßÄÖÜéèêëàâçîïôûùñáíóúãõåø–—’‘“”…",
     "cp850": "äöüßÄÖÜéèêëàâçîïôûùñáíóú",
 }
+#: letters, digits, common signs, space and line ends of EBCDIC
+_EBCDIC = frozenset(
+    (
+        *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:-_/()'\"&+*=%#@$?!<>\r\n\t".encode(
+            "cp037"
+        ),
+        0x15,
+    )
+)
 _MULTI_BYTE = ["cp932", "euc_jp", "gb18030", "big5", "cp949"]
 _WORD = re.compile(r"[^\s,;|\t\"'()/<>]*[^\x00-\x7f\s][^\s,;|\t\"'()/<>]*")
 _MOST_WORDS = 3_000
@@ -104,8 +113,21 @@ def is_text(head: bytes) -> bool:
     """Whether a file that begins like this is text; zero bytes and control characters say it is not."""
     if any(head.startswith(mark) for mark, _ in _MARKS) or _wide(head):
         return True
-    controls = sum(head.count(bytes((byte,))) for byte in range(32) if byte not in (7, 8, 9, 10, 12, 13, 27))
-    return controls <= len(head) // 200 and (controls == 0 or b"\n" in head)
+    found = controls(head) + head.count(0)
+    return found <= len(head) // 200 and (found == 0 or b"\n" in head)
+
+
+def controls(head: bytes) -> int:
+    """Control characters that text does not have, zero bytes aside."""
+    return sum(head.count(bytes((byte,))) for byte in range(1, 32) if byte not in (7, 8, 9, 10, 12, 13, 27))
+
+
+def is_ebcdic(head: bytes) -> bool:
+    """Whether a file that begins like this is text of a mainframe: its letters and spaces, and none of ASCII's."""
+    sample = head[:4096]
+    if len(sample) < 8 or b" " in sample or b"\n" in sample or not any(byte in sample for byte in b"\x15\x25\x40"):
+        return False
+    return sum(byte in _EBCDIC for byte in sample) >= len(sample) * 0.95
 
 
 def _wide(head: bytes) -> str | None:
@@ -114,6 +136,13 @@ def _wide(head: bytes) -> str | None:
         sample = sample[:-1] if len(sample) >= 5 else b""
     if not sample:
         return None
+    if len(sample) >= 16:
+        counts = [sample[place::4].count(0) for place in range(4)]
+        quarter = len(sample) // 4
+        if min(counts[2], counts[3]) >= quarter * 0.9 and counts[0] < quarter * 0.05:
+            return "utf-32-le"
+        if min(counts[0], counts[1]) >= quarter * 0.9 and counts[3] < quarter * 0.05:
+            return "utf-32-be"
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     half = len(sample) // 2
     if odd > half * 0.6 and even < half * 0.05:

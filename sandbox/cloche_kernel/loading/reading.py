@@ -87,7 +87,7 @@ def _load(file: File, found: Detected, session: Session) -> Value:
 
 def _unreadable(file: File, found: Detected, error: Exception) -> LoadError:
     """What a reader's own exception means to the caller: what was tried, why it failed, what else there is."""
-    reason = wording.clip(" ".join(str(error).split()) or type(error).__name__, 200)
+    reason = wording.reason(error)
     return LoadError(
         f"{wording.clean(file.label)} could not be read as {found.format} ({found.how}): {reason}.",
         f'Name another `format`, or load it with format: "binary" and look at its bytes in a cell ({file.origin}).',

@@ -69,7 +69,9 @@ def mapping(
             lines.append(f"  {wording.show(label)}: {value.summary}; {value.facts[0] if value.facts else ''}")
             lines += [f"    note: {note}" for note in value.notes]
     if not values and failed:
-        raise LoadError(f"None of the {wording.plural(len(failed), 'file')} could be read. {failed[0]}", "")
+        none = "Its only file" if len(failed) == 1 else f"None of the {len(failed):,} files"
+        could = "could not be read" if len(failed) == 1 else "could be read"
+        raise LoadError(f"{none} {could}. {failed[0]}")
     notes = [f"not loaded: {line}" for line in failed[:20]]
     if len(failed) > 20:
         notes.append(f"not loaded: {len(failed) - 20:,} more")

@@ -61,7 +61,7 @@ def _refuse_harm(file: File, session: Session) -> None:
                     prologue = part.read(_PROLOGUE)
             except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
                 raise LoadError(
-                    f"{label} could not be read as a workbook: {wording.clip(str(error), 120)}.", "Save it again."
+                    f"{label} could not be read as a workbook: {wording.reason(error, 120)}.", "Save it again."
                 ) from error
             if _DOCTYPE.search(prologue):
                 raise LoadError(

@@ -37,6 +37,11 @@ def clip(text: str, limit: int = _VALUE_CHARACTERS) -> str:
     return cut if len(cut) <= limit and len(text) <= limit * 2 else cut[: limit - 1] + "…"
 
 
+def reason(error: BaseException, limit: int = 200) -> str:
+    """Why a library gave up, in one line without its full stop; the class of error where it does not say."""
+    return clip(" ".join(str(error).split()).rstrip(".") or type(error).__name__, limit)
+
+
 def show(value: object) -> str:
     """One value, short and safe: text in quotes, numbers without noise."""
     if value is None or type(value).__name__ in ("NaTType", "NAType") or (isinstance(value, float) and value != value):

@@ -54,7 +54,7 @@ def directory(file: File) -> zipfile.ZipFile:
         UnicodeError,
     ) as error:
         raise LoadError(
-            f"{label} could not be read as a ZIP archive: {wording.clip(str(error), 120)}.",
+            f"{label} could not be read as a ZIP archive: {wording.reason(error, 120)}.",
             "Check that the file is whole, for example by copying it again.",
         ) from error
     try:

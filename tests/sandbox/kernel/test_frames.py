@@ -45,7 +45,19 @@ def test_a_length_that_cannot_be_is_refused_on_the_prefix_alone(lengths: tuple[i
         list(FrameReader().push(prefix))
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"type":1}', "{no}", "[" * 16_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "{no}",
+        "[" * 16_000,
+        '{"type":1}',
+        '{"type":"ping","id":[1]}',
+        '{"type":"ping","id":NaN}',
+        '{"type":[1],"type":"ping"}',
+    ],
+)
 def test_a_header_that_is_no_message_is_refused(text: str) -> None:
     frame = len(text).to_bytes(4, "big") + bytes(4) + text.encode()
     with pytest.raises(FrameError):

@@ -1,0 +1,1 @@
+"""Attacks: the same programs succeed outside the sandbox, and must not as cells inside."""

@@ -1,0 +1,134 @@
+// The state directory is full, read-only, unwritable or gone: one clear sentence each time, nothing runs that could not
+// be recorded, and the session is usable as soon as the directory is.
+import { execFileSync, spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { delay } from "../../src/shared/async.ts";
+import { Place } from "../e2e/place.ts";
+import { eachSandbox } from "../e2e/rows.ts";
+import { expectAnswered, expectGone, expectUsable } from "./invariants.ts";
+import { Wire } from "./wire.ts";
+
+const root = process.platform === "linux" && process.getuid?.() === 0;
+const disk = test.skipIf(!root);
+const because = root ? "" : " (skipped: needs root to mount a small disk)";
+
+eachSandbox("the state directory", (kind) => {
+  let place: Place;
+  let wire: Wire;
+  let installation: string;
+  beforeAll(async () => {
+    place = new Place(kind);
+    installation = readFileSync(join(place.state, "install.json"), "utf8");
+    if (root) mount("size=48m");
+    writeFileSync(join(place.state, "install.json"), installation);
+    place.write("note.txt", "a note");
+    wire = await Wire.start(place);
+  });
+  afterAll(async () => {
+    try {
+      await wire?.close();
+    } finally {
+      if (root) spawnSync("umount", ["-l", place.state]);
+      await place?.[Symbol.asyncDispose]();
+    }
+  });
+  const mount = (options: string) =>
+    execFileSync("mount", ["-t", "tmpfs", "-o", `mode=711,${options}`, "none", place.state]);
+  const remount = (options: string) => execFileSync("mount", ["-o", `remount,${options}`, place.state]);
+  const fill = () => spawnSync("dd", ["if=/dev/zero", `of=${join(place.state, "ballast")}`, "bs=64k"]);
+  const free = () => rmSync(join(place.state, "ballast"));
+
+  disk(
+    `full before a call: nothing runs, the sentence says so, and space brings it back${because}`,
+    async () => {
+      await wire.exec("kept = 1");
+      fill();
+      const refused = await wire.exec("ran = 1");
+      expect(refused).toMatchObject({ isError: true });
+      expect(refused.text).toMatch(/cannot grow, because the disk is full.*Free disk space/);
+      for (const [tool, args] of [
+        ["load", { path: "note.txt" }],
+        ["exec", { code: "1", session: "other" }],
+      ] as const)
+        expect((await wire.call(tool, args)).text).toMatch(/disk is full|Free disk space/);
+      expect((await wire.call("vars")).text).toContain("kept");
+      free();
+      expect((await wire.exec("('ran' in globals(), kept)")).text).toContain("(False, 1)");
+      await expectUsable(wire);
+    },
+  );
+
+  disk(`filled by a cell: the cell is told, its answer comes, and it can be cleared${because}`, async () => {
+    const filling = `
+kept = 2
+try:
+    with open('/scratch/big', 'wb') as f:
+        while True: f.write(bytes(1_000_000))
+except OSError as error:
+    print('told:', error.strerror)
+print('y' * 1000)`;
+    const answer = await wire.exec(filling);
+    expect(answer.status).toContain("ok");
+    expect(answer.text).toContain("told: No space left on device");
+    expect((await wire.call("vars", {})).text).toContain("kept");
+    // Nothing can be recorded, so no cell runs that would clear it; a reset does.
+    const next = await wire.exec("import os; os.remove('/scratch/big')");
+    if (next.isError) {
+      expect(next.text).toContain("disk is full");
+      const reset = await wire.call("reset");
+      expect(reset.text).toContain("is empty");
+    }
+    await expectUsable(wire);
+    expect((await wire.exec("import os; os.path.exists('/scratch/big')")).text).toContain("False");
+  });
+
+  test("removed while it runs: it is made anew, and the first answer says what that cost", async () => {
+    await wire.exec("kept = 4");
+    await wire.exec("1", { session: "long" });
+    const running = wire.exec("import time; time.sleep(40)", { session: "long" });
+    await delay(300);
+    for (const name of ["run", "scratch", "owners", "projects", "kernel", "logs"])
+      rmSync(join(place.state, name), { recursive: true, force: true });
+    const { text } = await expectUsable(wire);
+    expect(text).toMatch(/was removed or replaced while this server ran.*every session is empty/);
+    expect((await running).status).toContain("lost");
+    expect((await wire.exec("'kept' in globals()")).text).toBe("False");
+    expectAnswered(wire);
+  });
+
+  test("a file in its place, and back again: refused by a sentence, then served", async () => {
+    await wire.close();
+    const projects = join(place.state, "projects");
+    rmSync(projects, { recursive: true });
+    writeFileSync(projects, "");
+    wire = await Wire.start(place);
+    for (const _ of [1, 2]) {
+      const refused = await wire.exec("1");
+      expect(refused).toMatchObject({ isError: true });
+      expect(refused.text).toMatch(/the state directory .*projects cannot be used.*writable/);
+    }
+    rmSync(projects);
+    await expectUsable(wire);
+  });
+
+  disk(
+    `read-only at the start: refused by a sentence, and served once it is writable${because}`,
+    async () => {
+      await wire.close();
+      remount("ro");
+      wire = await Wire.start(place);
+      expect((await wire.exec("1")).text).toMatch(/cannot be (used|opened for writing).*writable/);
+      remount("rw");
+      await expectUsable(wire);
+    },
+  );
+
+  test("nothing of it all is left", async () => {
+    await wire.close();
+    for (const name of ["run", "scratch"]) expect(readdirSync(join(place.state, name))).toEqual([]);
+    if (root) execFileSync("umount", [place.state]);
+    await expectGone(wire);
+  });
+});
