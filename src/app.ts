@@ -22,7 +22,6 @@ import type { Logger } from "./shared/log.ts";
 import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
 import { SqliteStore } from "./snapshots/sqlite.ts";
-import type { Store } from "./snapshots/store.ts";
 import { Access } from "./staging/access.ts";
 import { StagingArea } from "./staging/stage.ts";
 

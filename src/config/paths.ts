@@ -30,6 +30,8 @@ export interface Paths {
   /** state of this project */
   projectState: string;
   database: string;
+  /** large pieces of what sessions hold */
+  packs: string;
   /** the person's word that this project's .cloche.json may widen */
   trust: string;
   logs: string;
@@ -46,6 +48,7 @@ const MODES = [
   ["owners", 0o700],
   ["projects", 0o700],
   ["projectState", 0o700],
+  ["packs", 0o700],
   ["logs", 0o700],
 ] as const satisfies [keyof Paths, number][];
 
@@ -67,6 +70,7 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
     projectState,
     projectRecord: join(projectState, "project.json"),
     database: join(projectState, "cloche.sqlite"),
+    packs: join(projectState, "packs"),
     trust: join(projectState, "trust.json"),
     logs,
     logFile: join(logs, "cloche.jsonl"),

@@ -9,7 +9,13 @@ import type { StageRequest } from "../staging/request.ts";
 import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
 import { cleanText } from "./clean-text.ts";
-import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS, type ServingKernel } from "./kernel-slot.ts";
+import {
+  KernelSlot,
+  type KernelSource,
+  RESET,
+  RESTART_DEADLINE_MS,
+  type ServingKernel,
+} from "./kernel-slot.ts";
 import { StateKeeper, shortcomings } from "./state-keeper.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
@@ -240,7 +246,8 @@ export class Session {
     try {
       const missing = shortcomings(await this.keeper.bring(kernel, head));
       const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
-      if (head.cell > 0) this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
+      if (head.cell > 0)
+        this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
       for (const sentence of missing) this.note(sentence);
     } catch (error) {
       this.log.error("restore.failed", { code: asClocheError(error).code });

@@ -3,7 +3,7 @@ import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Manifest, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
-import { asClocheError, ClocheError } from "../shared/errors.ts";
+import { asClocheError, type ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Checkpoint, CheckpointStore } from "../snapshots/checkpoints.ts";
 
@@ -106,7 +106,8 @@ export class StateKeeper {
 
   /** Brings a kernel to `checkpoint`. Throws `store.*`, `timeout`, `sandbox.lost`; then the kernel is as it was. */
   async bring(kernel: Restorable, checkpoint: Checkpoint): Promise<Restored> {
-    const name = `state/${(this.restores += 1)}`;
+    this.restores += 1;
+    const name = `state/${this.restores}`;
     const directory = join(kernel.staging, name);
     mkdirSync(directory, { recursive: true });
     for (const made of [join(kernel.staging, "state"), directory]) chmodSync(made, 0o755);

@@ -242,7 +242,11 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       digest,
     );
     if (!row) throw damaged(`a group of variables (${digest}) is missing`);
-    return { ...(JSON.parse(row.description) as Omit<Covariable, "digest" | "bytes">), digest, bytes: row.bytes };
+    return {
+      ...(JSON.parse(row.description) as Omit<Covariable, "digest" | "bytes">),
+      digest,
+      bytes: row.bytes,
+    };
   }
 
   #has(session: string, name: string): boolean {

@@ -200,8 +200,12 @@ export class SqliteStore implements Store {
         running ?? null,
       ),
     );
-    const ran = rows.filter(({ status }) => status !== "running" && status !== "lost").map(({ cell }) => cell);
-    const cut = rows.filter(({ status }) => status === "running" || status === "lost").map(({ cell }) => cell);
+    const ran = rows
+      .filter(({ status }) => status !== "running" && status !== "lost")
+      .map(({ cell }) => cell);
+    const cut = rows
+      .filter(({ status }) => status === "running" || status === "lost")
+      .map(({ cell }) => cell);
     const cells = (list: number[]) => `${list.length === 1 ? "cell" : "cells"} ${list.join(", ")}`;
     return [
       ...(ran.length > 0 ? [`what ${cells(ran)} did is not in it`] : []),

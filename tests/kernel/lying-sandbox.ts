@@ -121,6 +121,7 @@ export class House implements Disposable {
     return new Session({
       record: this.store.claim(name, this.token).session,
       store: this.store,
+      checkpoints: this.store.checkpoints(join(this.directory, "packs")),
       log,
       openFiles: () => undefined as never,
       door: (call) => this.answer(call),
