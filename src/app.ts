@@ -23,6 +23,7 @@ import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
 import { SqliteStore } from "./snapshots/sqlite.ts";
 import { Access } from "./staging/access.ts";
+import { KeptFiles } from "./staging/kept-files.ts";
 import { StagingArea } from "./staging/stage.ts";
 
 /** Where the kernel packages lie in the project. */
@@ -123,6 +124,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
   return new SessionManager({
     store,
     checkpoints: store.checkpoints(config.paths.packs),
+    loaded: new KeptFiles(config.paths.loaded),
     owner,
     launch: (signal) =>
       launchKernel({

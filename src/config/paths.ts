@@ -32,6 +32,8 @@ export interface Paths {
   database: string;
   /** large pieces of what sessions hold */
   packs: string;
+  /** files that sessions loaded */
+  loaded: string;
   /** the person's word that this project's .cloche.json may widen */
   trust: string;
   logs: string;
@@ -49,6 +51,7 @@ const MODES = [
   ["projects", 0o700],
   ["projectState", 0o700],
   ["packs", 0o700],
+  ["loaded", 0o700],
   ["logs", 0o700],
 ] as const satisfies [keyof Paths, number][];
 
@@ -71,6 +74,7 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
     projectRecord: join(projectState, "project.json"),
     database: join(projectState, "cloche.sqlite"),
     packs: join(projectState, "packs"),
+    loaded: join(projectState, "loaded"),
     trust: join(projectState, "trust.json"),
     logs,
     logFile: join(logs, "cloche.jsonl"),

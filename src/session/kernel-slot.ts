@@ -65,8 +65,7 @@ export class KernelSlot {
   private restarts: Promise<void> = Promise.resolve();
   private paused = false;
   private closed = false;
-  /** the kernel was given a cell, so that there is something to lose */
-  private used = false;
+  private hasServed = false;
   /** the kernel holds nothing of the session's state yet */
   private fresh = true;
 
@@ -77,6 +76,11 @@ export class KernelSlot {
   /** The kernel where there is one; it may be paused. */
   get open(): ServingKernel | undefined {
     return this.kernel?.serving;
+  }
+
+  /** It was given a cell or a state, so that there is something to lose. */
+  get used(): boolean {
+    return this.hasServed;
   }
 
   get state(): "idle" | "paused" | "not started" {
@@ -121,7 +125,7 @@ export class KernelSlot {
         this.paused = false;
         this.fresh = true;
         this.options.uncaptured();
-        if (wipe) this.used = false;
+        if (wipe) this.hasServed = false;
       } catch (error) {
         await this.drop(asClocheError(error));
       }
@@ -138,6 +142,12 @@ export class KernelSlot {
     }
   }
 
+  /** Ends a kernel that is not needed for now; `ready` opens another. */
+  async shelve(): Promise<void> {
+    this.fresh = true;
+    await this.drop(new ClocheError("wire.closed", { message: "it was idle and its memory was needed" }));
+  }
+
   /** Ends the kernel for good. Idempotent. */
   async close(): Promise<void> {
     this.closed = true;
@@ -148,7 +158,7 @@ export class KernelSlot {
   /** What the loss of the kernel means for the session, which starts over with it. */
   describeLoss(reason: string): string {
     if (reason === RESET) return "A reset ended it, and emptied the session.";
-    this.used = false;
+    this.hasServed = false;
     this.fresh = true;
     this.options.uncaptured();
     const kept = this.options.kept();
@@ -171,17 +181,17 @@ export class KernelSlot {
     const serving: ServingKernel = {
       files: this.options.openFiles(handle.directories.staging),
       execute: (...cell) => {
-        this.used = true;
+        this.hasServed = true;
         return channel.execute(...cell);
       },
       load: (...cell) => {
-        this.used = true;
+        this.hasServed = true;
         return channel.load(...cell);
       },
       inspect: (request) => channel.inspect(request),
       staging: handle.directories.staging,
       restore: (path, deadlineMs) => {
-        this.used = true;
+        this.hasServed = true;
         return channel.restore(path, deadlineMs);
       },
       recapture: () => channel.recapture(),
@@ -193,7 +203,7 @@ export class KernelSlot {
       chunk: (name, data) => this.options.chunk(name, data),
       checkpoint: (cell, manifest) => this.options.checkpoint(cell, manifest),
       died: (reason) => {
-        if (this.used) this.options.lost(this.describeLoss(reason));
+        if (this.hasServed) this.options.lost(this.describeLoss(reason));
       },
       closed: (reason) => this.onClosed(handle, reason),
     });
@@ -214,7 +224,7 @@ export class KernelSlot {
     void handle.end(reason);
     // A cell that was lost with it tells that first; one that had just ended tells nothing.
     setImmediate(() => {
-      if (!this.closed && this.used) this.options.lost(this.describeLoss(reason.message));
+      if (!this.closed && this.hasServed) this.options.lost(this.describeLoss(reason.message));
     });
   }
 

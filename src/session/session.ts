@@ -16,7 +16,7 @@ import {
   RESTART_DEADLINE_MS,
   type ServingKernel,
 } from "./kernel-slot.ts";
-import { StateKeeper, shortcomings } from "./state-keeper.ts";
+import { type LoadedFilesKeeper, StateKeeper, shortcomings } from "./state-keeper.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
 /** Answers a session's host calls; `tell` adds a line to the answer of the cell that calls. */
@@ -27,6 +27,7 @@ export interface SessionOptions extends Omit<KernelSource, "door"> {
   record: SessionRecord;
   store: Store;
   checkpoints: CheckpointStore;
+  loaded: LoadedFilesKeeper;
   log: Logger;
 }
 
@@ -56,6 +57,8 @@ const SAVE_EVERY_MS = 5_000;
 const RESET_DEADLINE_MS = 20_000;
 /** `milliseconds` the end of the server waits for a state that is on its way: clients give half a second. */
 const SETTLE_MS = 300;
+/** `milliseconds` a session that gives back its memory waits for a state that is on its way. */
+const SHELVE_MS = 2_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
 
@@ -83,6 +86,7 @@ export class Session {
     this.keeper = new StateKeeper({
       session: this.id,
       store: options.checkpoints,
+      loaded: options.loaded,
       log: this.log,
       note: (sentence) => this.note(sentence),
       kernel: () => this.slot.open,
@@ -127,6 +131,8 @@ export class Session {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
       const kernel = await this.slot.ready(signal);
+      await this.keeper.admitted();
+      this.keeper.loaded();
       const staged = await kernel.files.stage(request, signal, (progress) =>
         cell.log.progress(copied(progress)),
       );
@@ -186,8 +192,8 @@ export class Session {
     try {
       // The kernel may have come up, with the cell in it, while that was being stopped.
       if (this.slot.open !== emptied) await this.slot.restart({ wipe: true, reason: RESET });
-      await this.slot.clearFiles();
       this.keeper.lost();
+      await this.slot.clearFiles();
       this.options.checkpoints.moveHead(this.id, null);
       this.markEmpty();
       this.notes.length = 0;
@@ -207,7 +213,11 @@ export class Session {
     if (running) await this.end(running);
     const release = await this.enter({ waitMs: RESET_DEADLINE_MS }, "This reset");
     try {
-      await this.keeper.settled(RESET_DEADLINE_MS);
+      if (!(await this.keeper.settled(RESET_DEADLINE_MS)))
+        throw new ClocheError("timeout", {
+          message: "what the session holds now is still being written down",
+          hint: "Call reset again in a moment.",
+        });
       const kernel = await this.slot.ready();
       const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
       this.options.checkpoints.moveHead(this.id, checkpoint);
@@ -234,9 +244,25 @@ export class Session {
     });
   }
 
-  /** The state after `cell` is on disk; waited for at most `ms` milliseconds. */
-  durable(cell: number, ms: number): Promise<boolean> {
-    return this.keeper.durable(cell, ms);
+  /** A sentence where the state after an ended cell is not on disk, waited for at most `ms` milliseconds. */
+  async demandDurable(cell: number, ms: number): Promise<string | undefined> {
+    if (await this.keeper.durable(cell, ms)) return undefined;
+    return `The state after cell ${cell} is not on disk. It may still be on its way: exec {durable: true} with the next cell tells.`;
+  }
+
+  /** Gives back the memory of an idle session: it is saved and ended, and comes back with the next call. */
+  async shelve(): Promise<boolean> {
+    const release = await this.turnstile.enter(0, undefined);
+    if (!release) return false;
+    try {
+      if (!this.slot.open || !(await this.keeper.settled(SHELVE_MS))) return false;
+      if (this.slot.used && !this.keeper.head) return false;
+      await this.slot.shelve();
+      this.log.info("session.shelved");
+      return true;
+    } finally {
+      release();
+    }
   }
 
   /** Brings a fresh kernel to what is kept, and says so. */

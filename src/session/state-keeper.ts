@@ -5,12 +5,13 @@ import type { Manifest, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, type ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
-import type { Checkpoint, CheckpointStore } from "../snapshots/checkpoints.ts";
+import type { Checkpoint, CheckpointStore, LoadedFiles } from "../snapshots/checkpoints.ts";
 
 /** The part of a kernel that a restore needs. */
 export interface Restorable {
   /** mounted read-only at /cloche */
   readonly staging: string;
+  readonly files: { hold(files: ReadonlyMap<string, string>): Promise<void> };
   restore(path: string, deadlineMs: number): Promise<Restored>;
   recapture(): void;
 }
@@ -18,11 +19,18 @@ export interface Restorable {
 export interface KeeperOptions {
   session: string;
   store: CheckpointStore;
+  loaded: LoadedFilesKeeper;
   log: Logger;
   /** adds a sentence to the next answer */
   note(sentence: string): void;
   /** the kernel that serves now */
   kernel(): Restorable | undefined;
+}
+
+/** Keeps the files of a staging directory, by name, for as long as a state speaks of them. */
+export interface LoadedFilesKeeper {
+  keep(staging: string): Record<string, string>;
+  path(name: string): string;
 }
 
 /** `milliseconds` a restore may take: gigabytes are mapped, but a library's own reading may be slow. */
@@ -32,11 +40,13 @@ export class StateKeeper {
   private readonly options: KeeperOptions;
   /** cells that ended, whose state is on its way */
   private readonly coming = new Map<number, Deferred<Checkpoint | undefined>>();
-  private committed: Promise<unknown> = Promise.resolve();
-  private uncommitted = 0;
+  private written: Promise<unknown> = Promise.resolve();
+  private unwritten = 0;
   private readonly room: Deferred<void>[] = [];
   private failure: ClocheError | undefined;
   private restores = 0;
+  /** what lies below /data, once it was looked at */
+  private data: LoadedFiles | undefined;
 
   constructor(options: KeeperOptions) {
     this.options = options;
@@ -52,11 +62,18 @@ export class StateKeeper {
     this.coming.set(cell, deferred());
   }
 
+  /** Files were loaded or removed: the next state speaks of others. */
+  loaded(): void {
+    this.data = undefined;
+  }
+
   /** The kernel is gone, and what was on its way does not come. */
   lost(): void {
     this.options.store.abandon(this.options.session);
     for (const waiting of this.coming.values()) waiting.resolve(undefined);
     this.coming.clear();
+    this.data = undefined;
+    for (const entrance of this.room.splice(0)) entrance.resolve();
   }
 
   chunk(name: string, data: Buffer): void {
@@ -71,37 +88,38 @@ export class StateKeeper {
   checkpoint(cell: number, manifest: Manifest): void {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
-    this.uncommitted += 1;
-    this.committed = this.committed.then(async () => {
-      try {
-        waiting?.resolve(await this.commit(cell, manifest));
-      } finally {
-        this.uncommitted -= 1;
-        if (this.uncommitted <= 1) for (const entrance of this.room.splice(0)) entrance.resolve();
-      }
+    this.unwritten += 1;
+    const written = this.commit(cell, manifest).then((checkpoint) => {
+      this.unwritten -= 1;
+      waiting?.resolve(checkpoint);
+      for (const entrance of this.room.splice(0)) entrance.resolve();
     });
+    this.written = Promise.all([this.written, written]);
   }
 
   /** Resolves once at most one state is captured but not written. */
   async admitted(): Promise<void> {
-    if (this.uncommitted <= 1) return;
-    const entrance = deferred<void>();
-    this.room.push(entrance);
-    await entrance.promise;
+    while (this.unwritten + this.coming.size > 1) {
+      const entrance = deferred<void>();
+      this.room.push(entrance);
+      await entrance.promise;
+    }
   }
 
-  /** Whether the state after `cell` is on disk, waited for at most `ms` milliseconds. */
-  async durable(cell: number, ms: number): Promise<boolean> {
-    const waiting = this.coming.get(cell);
-    await within(Promise.all([waiting?.promise, this.committed]), ms);
-    await within(this.committed, ms);
-    return (this.head?.cell ?? 0) >= cell;
+  /** The state after `cell`, once it is on disk; waited for at most `ms` milliseconds. */
+  async durable(cell: number, ms: number): Promise<Checkpoint | undefined> {
+    await this.settled(ms);
+    return this.options.store.after(this.options.session, cell);
   }
 
-  /** Resolves when nothing is on its way any more, or after `ms` milliseconds. */
-  async settled(ms: number): Promise<void> {
-    await within(Promise.all([...this.coming.values()].map(({ promise }) => promise)), ms);
-    await within(this.committed, ms);
+  /** Resolves to whether nothing is on its way any more, after at most `ms` milliseconds. */
+  async settled(ms: number): Promise<boolean> {
+    const coming = [...this.coming.values()].map(({ promise }) => promise);
+    const done = Promise.all(coming).then(async () => {
+      await this.written;
+      return true;
+    });
+    return (await within(done, ms)) ?? false;
   }
 
   /** Brings a kernel to `checkpoint`. Throws `store.*`, `timeout`, `sandbox.lost`; then the kernel is as it was. */
@@ -112,6 +130,12 @@ export class StateKeeper {
     mkdirSync(directory, { recursive: true });
     for (const made of [join(kernel.staging, "state"), directory]) chmodSync(made, 0o755);
     try {
+      const { data } = checkpoint;
+      const { loaded } = this.options;
+      await kernel.files.hold(
+        new Map(Object.entries(data).map(([file, keptAs]) => [file, loaded.path(keptAs)])),
+      );
+      this.data = data;
       const plan = this.options.store.plan(checkpoint, join(directory, "small"));
       const files = plan.files.map((file, index) => {
         if (file.startsWith(directory)) return `/cloche/${name}/small`;
@@ -126,11 +150,18 @@ export class StateKeeper {
     }
   }
 
+  private loadedFiles(): LoadedFiles {
+    const staging = this.options.kernel()?.staging;
+    if (staging === undefined) return this.data ?? this.head?.data ?? {};
+    this.data ??= this.options.loaded.keep(staging);
+    return this.data;
+  }
+
   private async commit(cell: number, manifest: Manifest): Promise<Checkpoint | undefined> {
     const { store, session, note, log } = this.options;
     try {
       if (this.failure) throw this.failure;
-      const checkpoint = await store.commit(session, cell, manifest);
+      const checkpoint = await store.commit(session, cell, manifest, this.loadedFiles());
       log.debug("checkpoint.kept", { cell, groups: manifest.groups.length });
       return checkpoint;
     } catch (error) {

@@ -21,6 +21,9 @@ export interface Lost {
   cell: number;
 }
 
+/** Files that were loaded: name below /data → name of the kept file. */
+export type LoadedFiles = Record<string, string>;
+
 /** What the kernel says of its state after a cell. */
 export interface Manifest {
   /** groups that are new */
@@ -44,6 +47,7 @@ export interface Checkpoint {
   lost: Record<string, Lost>;
   tokens: Record<string, string>;
   versions: Record<string, string>;
+  data: LoadedFiles;
 }
 
 /** Where bytes lie: [index into files, offset, length], in `bytes`. */
@@ -62,7 +66,7 @@ export interface CheckpointStore {
   /** Keeps a chunk until the manifest that names it is committed. Throws `store.full`. */
   addChunk(session: string, name: string, data: Uint8Array): void;
   /** Makes a manifest and its chunks durable, as child of the head, and the head. Throws `store.*`; then nothing is kept. */
-  commit(session: string, cell: number, manifest: Manifest): Promise<Checkpoint>;
+  commit(session: string, cell: number, manifest: Manifest, data: LoadedFiles): Promise<Checkpoint>;
   /** Drops chunks of a manifest that never came. */
   abandon(session: string): void;
   head(session: string): Checkpoint | undefined;

@@ -8,6 +8,7 @@ import type {
   Checkpoint,
   CheckpointStore,
   Covariable,
+  LoadedFiles,
   Manifest,
   Piece,
   RestoreRequest,
@@ -42,10 +43,12 @@ interface ChunkRow {
   data: Buffer | null;
 }
 
-type CheckpointRow = Omit<Checkpoint, "members" | "lost" | "tokens" | "versions"> &
-  Record<"members" | "lost" | "tokens" | "versions", string>;
+/** Parts of a checkpoint that are kept as JSON. */
+type Described = "members" | "lost" | "tokens" | "versions" | "data";
+type CheckpointRow = Omit<Checkpoint, Described> & Record<Described, string>;
 
-const CHECKPOINT = "SELECT id, session, parent, cell, at, members, lost, tokens, versions FROM checkpoint";
+const CHECKPOINT =
+  "SELECT id, session, parent, cell, at, members, lost, tokens, versions, data FROM checkpoint";
 
 export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #database: Database.Database;
@@ -53,6 +56,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #statements = new Map<string, Database.Statement>();
   readonly #pending = new Map<string, Map<string, Added>>();
   readonly #packs = new Map<string, OpenPack>();
+  /** the latest commit of each session: states are written in the order of their cells */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   /** Packs lie in `directory`, on the file system of the staging directories, so that they can be linked there. */
   constructor(database: Database.Database, directory: string) {
@@ -77,12 +82,23 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     });
   }
 
-  async commit(session: string, cell: number, manifest: Manifest): Promise<Checkpoint> {
+  async commit(session: string, cell: number, manifest: Manifest, data: LoadedFiles): Promise<Checkpoint> {
+    // Taken now: what comes after belongs to the next state, and a kernel that dies takes nothing of this one with it.
     const added = this.#pendingOf(session);
     this.#pending.delete(session);
-    try {
+    const before = this.#turns.get(session) ?? Promise.resolve();
+    const written = before.then(async () => {
       await this.#packs.get(session)?.file.sync();
-      return this.#guard(() => this.#durably(() => this.#insert(session, cell, manifest, added)));
+      return this.#guard(() =>
+        this.#durably(() => this.#insert(session, cell, { ...manifest, data }, added)),
+      );
+    });
+    this.#turns.set(
+      session,
+      written.catch(() => {}),
+    );
+    try {
+      return await written;
     } catch (error) {
       throw storeError(error, this.#directory);
     }
@@ -179,10 +195,15 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#packs.clear();
   }
 
-  #insert(session: string, cell: number, manifest: Manifest, added: Map<string, Added>): Checkpoint {
+  #insert(
+    session: string,
+    cell: number,
+    manifest: Manifest & { data: LoadedFiles },
+    added: Map<string, Added>,
+  ): Checkpoint {
     for (const chunk of added.values())
       this.#run(
-        "INSERT INTO chunk (session, name, sha256, size, pack, start, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO chunk (session, name, sha256, size, pack, start, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
         session,
         chunk.name,
         chunk.sha256,
@@ -197,6 +218,9 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
           throw new ClocheError("wire.violation", { message: "a state that names bytes which never came" });
       this.#insertCovariable(session, group);
     }
+    for (const digest of manifest.members)
+      if (!this.#get("SELECT 1 FROM covariable WHERE session = ? AND digest = ?", session, digest))
+        throw new ClocheError("wire.violation", { message: "a state of variables that never came" });
     const head = this.#get<{ checkpoint: number }>("SELECT checkpoint FROM head WHERE session = ?", session);
     return this.#insertCheckpoint(session, head?.checkpoint ?? null, cell, manifest);
   }
@@ -215,12 +239,12 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     session: string,
     parent: number | null,
     cell: number,
-    { members, lost, tokens, versions }: Pick<Checkpoint, "members" | "lost" | "tokens" | "versions">,
+    { members, lost, tokens, versions, data }: Pick<Checkpoint, Described>,
   ): Checkpoint {
     const at = Date.now();
     const id = Number(
       this.#run(
-        "INSERT INTO checkpoint (session, parent, cell, at, members, lost, tokens, versions) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO checkpoint (session, parent, cell, at, members, lost, tokens, versions, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         session,
         parent,
         cell,
@@ -229,10 +253,11 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
         JSON.stringify(lost),
         JSON.stringify(tokens),
         JSON.stringify(versions),
+        JSON.stringify(data),
       ).lastInsertRowid,
     );
     this.#run("INSERT OR REPLACE INTO head VALUES (?, ?)", session, id);
-    return { id, session, parent, cell, at, members, lost, tokens, versions };
+    return { id, session, parent, cell, at, members, lost, tokens, versions, data };
   }
 
   #covariable(session: string, digest: string): Covariable {
@@ -343,6 +368,7 @@ function toCheckpoint(row: CheckpointRow): Checkpoint {
     lost: JSON.parse(row.lost),
     tokens: JSON.parse(row.tokens),
     versions: JSON.parse(row.versions),
+    data: JSON.parse(row.data),
   };
 }
 

@@ -14,6 +14,7 @@ import { Session } from "../../src/session/session.ts";
 import { type LogFields, type Logger, silentLog } from "../../src/shared/log.ts";
 import { Owners } from "../../src/snapshots/lease.ts";
 import { SqliteStore } from "../../src/snapshots/sqlite.ts";
+import { KeptFiles } from "../../src/staging/kept-files.ts";
 
 /** What a cell whose code is not `1+1` makes the sandbox say. */
 export type Lie = (line: LyingLine, id: string) => void | Promise<void>;
@@ -107,7 +108,7 @@ export class House implements Disposable {
   private readonly token: string;
 
   constructor() {
-    for (const name of ["owners", "run", "scratch"]) mkdirSync(join(this.directory, name));
+    for (const name of ["owners", "run", "scratch", "loaded"]) mkdirSync(join(this.directory, name));
     this.owners = new Owners(join(this.directory, "owners"));
     this.token = this.owners.lease().token;
     this.store = new SqliteStore(join(this.directory, "cloche.sqlite"), this.owners, this.token);
@@ -122,6 +123,7 @@ export class House implements Disposable {
       record: this.store.claim(name, this.token).session,
       store: this.store,
       checkpoints: this.store.checkpoints(join(this.directory, "packs")),
+      loaded: new KeptFiles(join(this.directory, "loaded")),
       log,
       openFiles: () => undefined as never,
       door: (call) => this.answer(call),

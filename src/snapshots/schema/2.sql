@@ -51,7 +51,9 @@ CREATE TABLE checkpoint (
   lost TEXT NOT NULL,
   tokens TEXT NOT NULL,
   -- JSON: versions of Python and packages
-  versions TEXT NOT NULL
+  versions TEXT NOT NULL,
+  -- JSON: name below /data → the kept file
+  data TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX checkpoint_of_cell ON checkpoint (session, cell);
