@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import enum
+import abc
+import operator
 import sys
 import types
 import weakref
 from typing import Any
 
 from cloche_kernel.checkpoints import rebuild
-from cloche_kernel.checkpoints.contract import Reduced, Scope
+from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 from cloche_kernel.checkpoints.functions import found_by_name
 
 _MADE_ANEW = frozenset({"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__", "__slots__"})
-_ENUM_OWN = frozenset(
-    {"_member_names_", "_member_map_", "_value2member_map_", "_hashable_values_", "_unhashable_values_",
-     "_unhashable_values_map_", "_member_type_", "_value_repr_", "_generate_next_value_", "_new_member_",
-     "_use_args_", "_flag_mask_", "_singles_mask_", "_all_bits_", "_inverted_", "_boundary_", "__new__",
-     "__new_member__", "_sort_order_"}
-)  # fmt: skip
 
 #: Py_TPFLAGS_HEAPTYPE: made by a class statement, or by a C module at run time
 _HEAP_TYPE = 1 << 9
+#: Py_TPFLAGS_IMMUTABLETYPE and Py_TPFLAGS_DISALLOW_INSTANTIATION: only C modules make such
+_C_ONLY = 1 << 8 | 1 << 7
 
 _known: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
@@ -33,7 +30,7 @@ def is_by_value(cls: type) -> bool:
     except (KeyError, TypeError):
         pass
     module = type.__getattribute__(cls, "__module__")
-    answer = not _is_builtin_type(cls) and not found_by_name(cls, module, type.__getattribute__(cls, "__qualname__"))
+    answer = not _is_named_by_pickle(cls) and not found_by_name(cls, module, type.__getattribute__(cls, "__qualname__"))
     try:
         if module != "__main__":
             _known[cls] = answer
@@ -42,14 +39,54 @@ def is_by_value(cls: type) -> bool:
     return answer
 
 
-def _is_builtin_type(cls: type) -> bool:
+def _is_named_by_pickle(cls: type) -> bool:
     # A class that a C module made without giving it a name there: pickle knows what to do with it, or refuses.
-    return not cls.__flags__ & _HEAP_TYPE or cls.__module__.startswith("_cython_")
+    return made_in_c(cls) or cls.__module__.startswith("_cython_")
+
+
+def _is_named(cls: type) -> bool:
+    # `builtins` is looked at by pickle itself, which knows the types of None and its like too.
+    if cls in _OF_SINGLETONS:
+        return True
+    return found_by_name(cls, cls.__module__, type.__getattribute__(cls, "__qualname__"))
+
+
+def _reduce_nameless(cls: type) -> Reduced:
+    """A class of a C module's that has no name there, but one elsewhere."""
+    for name, value in vars(types).items():
+        if value is cls:
+            return rebuild.attribute, ("types", name)
+    if cls.__module__ == "_ctypes" and issubclass(cls, type):
+        base = next(kind for kind in _CTYPES_KINDS if type(_ctypes_base(kind)) is cls)
+        return type, (_ctypes_base(base),)
+    for module in ("collections.abc", "re", "_json", "functools"):
+        for name, value in list(vars(sys.modules.get(module, types)).items()):
+            if value is cls:
+                return rebuild.attribute, (module, name)
+    raise NotKept(f"the class {cls.__module__}.{cls.__qualname__}, which cannot be imported by its name")
+
+
+_OF_SINGLETONS = frozenset({type(None), type(NotImplemented), type(...)})
+_CTYPES_KINDS = ("Structure", "Union", "Array", "_Pointer", "_SimpleCData", "_CFuncPtr")
+
+
+def _ctypes_base(name: str) -> Any:
+    import _ctypes
+
+    return getattr(_ctypes, name if name != "_CFuncPtr" else "CFuncPtr")
+
+
+def made_in_c(cls: type) -> bool:
+    """Whether a C module made the class: nothing about it can be written down but its name."""
+    if not cls.__flags__ & _HEAP_TYPE or cls.__flags__ & _C_ONLY:
+        return True
+    new = cls.__dict__.get("__new__")
+    return type(new) is types.BuiltinFunctionType and new.__self__ is cls
 
 
 def reduce_class(cls: type, scope: Scope) -> Reduced:
     if not is_by_value(cls):
-        return NotImplemented
+        return _reduce_nameless(cls) if made_in_c(cls) and not _is_named(cls) else NotImplemented
     layout: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     members = dict(cls.__dict__)
     if "__slots__" in members:
@@ -62,40 +99,75 @@ def reduce_class(cls: type, scope: Scope) -> Reduced:
         and name not in ("__module__", "__qualname__")
         and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
     }
-    meta = type(cls)
-    if issubclass(meta, enum.EnumType):
-        return _reduce_enum(cls, meta, layout, state)
+    if type(cls).__module__ == "_ctypes":
+        return _reduce_ctypes(cls, state)
     if "__abstractmethods__" in members:
         state["__abstractmethods__"] = members["__abstractmethods__"]
     if "_abc_impl" in members:
-        import _abc  # type: ignore[import-not-found,unused-ignore]
+        state["__abc_registered__"] = _registered_in(cls)
+    virtual = _registries().get(id(cls))
+    if virtual:
+        state["__abc_bases__"] = list(virtual)
+    arguments = (type(cls), cls.__name__, cls.__bases__, layout)
+    return rebuild.new_class, arguments, state, None, None, rebuild.fill_class
 
-        state["__abc_registered__"] = [found for found in (known() for known in _abc._get_dump(cls)[0]) if found]
-    bases = members.get("__orig_bases__") and cls.__bases__ or cls.__bases__
-    return rebuild.new_class, (meta, cls.__name__, bases, layout), state, None, None, rebuild.fill_class
+
+def _registered_in(cls: type) -> list[type]:
+    import _abc  # type: ignore[import-not-found,unused-ignore]
+
+    return [found for found in (known() for known in _abc._get_dump(cls)[0]) if found is not None]
 
 
-def _reduce_enum(cls: Any, meta: type, layout: dict[str, Any], state: dict[str, Any]) -> Reduced:
-    members = {name: member._value_ for name, member in cls.__members__.items()}
-    scope = {
-        name: value
-        for name, value in state.items()
-        if name not in _ENUM_OWN and name not in members and not isinstance(value, (enum.property, enum.member))
-    }
-    scope.update(layout)
-    made_new = state.get("__new_member__")
-    if made_new is not None and made_new is not object.__new__ and isinstance(made_new, staticmethod | types.FunctionType):
-        scope["__new__"] = made_new
-    return rebuild.new_enum, (meta, cls.__name__, cls.__bases__, members, scope)
+_virtual: tuple[Any, dict[int, list[type]]] = (None, {})
+
+
+def _registries() -> dict[int, list[type]]:
+    """Abstract classes of libraries by the id of each class of the session that was registered there."""
+    global _virtual
+    token = abc.get_cache_token()
+    if _virtual[0] != token:
+        found: dict[int, list[type]] = {}
+        for cls in _abstract_classes():
+            for known in _registered_in(cls):
+                if is_by_value(known) and not is_by_value(cls):
+                    found.setdefault(id(known), []).append(cls)
+        _virtual = (token, found)
+    return _virtual[1]
+
+
+def _abstract_classes() -> list[type]:
+    seen: set[int] = set()
+    found: list[type] = []
+    todo: list[type] = [object]
+    while todo:
+        for cls in type.__subclasses__(todo.pop()):
+            if id(cls) in seen:
+                continue
+            seen.add(id(cls))
+            if issubclass(type(cls), type) and cls is not type:
+                todo.append(cls)
+            if "_abc_impl" in cls.__dict__ and isinstance(cls, abc.ABCMeta):
+                found.append(cls)
+    return found
+
+
+def _reduce_ctypes(cls: Any, state: dict[str, Any]) -> Reduced:
+    """A structure by its fields, an array or a pointer by what it is of: ctypes makes those once for each."""
+    kind = type(cls).__name__
+    if kind == "PyCArrayType":
+        return operator.mul, (cls._type_, cls._length_)
+    if kind == "PyCPointerType":
+        return rebuild.attribute_call, ("ctypes", "POINTER", cls._type_)
+    own = {name: value for name, value in state.items() if type(value).__name__ != "CField"}
+    layout = {name: own.pop(name) for name in ("_anonymous_", "_pack_", "_align_", "_layout_") if name in own}
+    if "_anonymous_" in layout:
+        own["_anonymous_"] = layout.pop("_anonymous_")
+    layout["__module__"] = cls.__module__
+    layout["__qualname__"] = cls.__qualname__
+    arguments = (type(cls), cls.__name__, cls.__bases__, layout)
+    return rebuild.new_ctypes_class, arguments, own, None, None, rebuild.fill_ctypes_class
 
 
 def solid_base(cls: type) -> type:
     """The builtin or C class whose layout instances of `cls` have."""
-    for owner in cls.__mro__:
-        if not owner.__flags__ & _HEAP_TYPE:
-            return owner
-    return object
-
-
-def module_of(cls: type) -> Any:
-    return sys.modules.get(cls.__module__)
+    return next(owner for owner in cls.__mro__ if made_in_c(owner))

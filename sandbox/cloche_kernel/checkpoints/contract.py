@@ -39,10 +39,16 @@ class Scope:
     mentions: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
     marks: dict[str, Mark] = field(default_factory=dict)
+    #: id of the globals of a module of the session's → the module
+    modules: dict[int, Any] = field(default_factory=dict)
     #: what the person should know of values that are kept
     remarks: list[str] = field(default_factory=list)
     #: a function was met that can reach what its code does not name
     risky: bool = False
+    #: an instance was met whose hash may be made of what it refers to
+    hashed_by_user: bool = False
+    #: the type of the library's value that was asked last how it is pickled
+    asked: str = ""
 
     @classmethod
     def of(cls, namespace: dict[str, Any], shell: Any = None) -> Scope:
@@ -60,8 +66,12 @@ class Scope:
         """What is written in place of something of the kernel's own; one for each name."""
         return self.marks.setdefault(name, Mark(name))
 
+    def remember_module(self, module: Any) -> None:
+        self.modules[id(vars(module))] = module
+
     def note_library(self, kind: type) -> None:
-        self.kinds.add(f"{kind.__module__}.{kind.__qualname__}")
+        self.asked = f"{kind.__module__}.{kind.__qualname__}"
+        self.kinds.add(self.asked)
 
 
 def find_ours(name: str, namespace: dict[str, Any], shell: Any = None) -> Any:
@@ -72,6 +82,8 @@ def find_ours(name: str, namespace: dict[str, Any], shell: Any = None) -> Any:
         return sys.modules["__main__"]
     if name == "shell":
         return shell
+    if name.startswith("nan of "):
+        return import_module(name.removeprefix("nan of ")).nan
     if name.startswith("globals of "):
         return vars(import_module(name.removeprefix("globals of ")))
     return getattr(sys, name.removeprefix("sys."))

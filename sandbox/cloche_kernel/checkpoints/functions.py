@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import marshal
 import sys
 import types
@@ -51,8 +52,25 @@ def _globals(function: types.FunctionType, scope: Scope) -> Any:
         if module is not None and vars(module) is found:
             scope.names_of_ours[id(found)] = f"globals of {name}"
     ours = scope.names_of_ours.get(id(found))
+    if ours is None:
+        if id(found) not in scope.modules:
+            for owner in gc.get_referrers(found):
+                if type(owner) is types.ModuleType and vars(owner) is found:
+                    scope.remember_module(owner)
+        if id(found) in scope.modules:
+            return GlobalsOf(scope.modules[id(found)])
     # As a mark and not as a dictionary: pickle asks nobody before it writes one down.
     return found if ours is None else scope.mark(ours)
+
+
+class GlobalsOf:
+    """Stands for the globals of a module that is kept by what it holds."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+
+    def __reduce__(self) -> Any:
+        return rebuild.globals_of, (self._module,)
 
 
 def is_by_reference(function: types.FunctionType) -> bool:

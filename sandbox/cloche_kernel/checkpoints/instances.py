@@ -1,56 +1,110 @@
-"""Instances of the session's classes and exceptions: what they hold, without running their code."""
+"""Instances of classes written in Python: what they hold, without running their code."""
 
 from __future__ import annotations
 
+import array
+import copyreg
+import datetime
+import decimal
+import io
 import types
+import weakref
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
+
+import _random
 
 from cloche_kernel.checkpoints import classes, rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 
+#: content that is put in once the instance is there, so that it may hold the instance
 _FILLED: dict[type, Any] = {
     dict: lambda made: list(dict.items(made)),
     OrderedDict: lambda made: list(OrderedDict.items(made)),
     defaultdict: lambda made: (made.default_factory, list(dict.items(made))),
     list: lambda made: list(list.__iter__(made)),
     set: lambda made: list(set.__iter__(made)),
-    deque: lambda made: list(deque.__iter__(made)),
-}
-_IMMUTABLE: dict[type, Any] = {
-    int: lambda made: int.__add__(made, 0),
-    float: lambda made: float.__add__(made, 0.0) if made == made and made != 0 else float.__pos__(made),
-    complex: lambda made: complex(made.real, made.imag),
-    str: lambda made: str.__str__(made),
-    bytes: lambda made: bytes.__getitem__(made, slice(None)),
+    deque: lambda made: (list(deque.__iter__(made)), made.maxlen),
     bytearray: lambda made: bytes(memoryview(made)),
-    tuple: lambda made: tuple(tuple.__iter__(made)),
-    frozenset: lambda made: list(frozenset.__iter__(made)),
+    _random.Random: lambda made: _random.Random.getstate(made),
+    io.BytesIO: lambda made: (*io.BytesIO.__getstate__(made)[:-1], None),
+    io.StringIO: lambda made: (*io.StringIO.__getstate__(made)[:-1], None),
 }
+#: arguments of the base's own `__new__`
+_MADE_WITH: dict[type, Any] = {
+    int: lambda made: (int.__add__(made, 0),),
+    float: lambda made: (float.__add__(made, 0.0) if made == made and made != 0 else float.__pos__(made),),
+    complex: lambda made: (complex(made.real, made.imag),),
+    str: lambda made: (str.__str__(made),),
+    bytes: lambda made: (bytes.__getitem__(made, slice(None)),),
+    tuple: lambda made: (tuple(tuple.__iter__(made)),),
+    frozenset: lambda made: (list(frozenset.__iter__(made)),),
+    decimal.Decimal: lambda made: (decimal.Decimal(made),),
+    array.array: lambda made: (made.typecode, array.array.tobytes(made)),
+    datetime.date: lambda made: datetime.date.__reduce__(made)[1],
+    datetime.datetime: lambda made: datetime.datetime.__reduce_ex__(made, 4)[1],
+    datetime.time: lambda made: datetime.time.__reduce_ex__(made, 4)[1],
+    datetime.timedelta: lambda made: datetime.timedelta.__reduce__(made)[1],
+    datetime.tzinfo: lambda made: (),
+    property: lambda made: (made.fget, made.fset, made.fdel, made.__doc__),
+}
+_ATOMS = frozenset({str, int, float, bool, bytes, type(None), complex})
 
 
 def reduce_instance(obj: Any, scope: Scope) -> Reduced:
-    """By its builtin content, `__dict__` and slots; by its own pickling where it derives from another C class."""
+    """By its builtin content, `__dict__` and slots; by its base's own pickling where it derives from another C class."""
     cls = type(obj)
     base = classes.solid_base(cls)
     if base is object:
-        return rebuild.new_object, (cls, object), _state(obj, cls, None), None, None, rebuild.fill_object
-    if base in _FILLED:
-        made: tuple[Any, ...] = (cls, base)
-        if base is deque:
-            made = (cls, base, (), obj.maxlen)
-            state = _state(obj, cls, _FILLED[base](obj))
-            # deque.__new__ takes no length: only its `__init__` sets one.
-            if obj.maxlen is not None:
-                raise NotKept(f"{cls.__qualname__} is a deque of limited length by a class of the session's")
-            made = (cls, base)
-            return rebuild.new_object, made, state, None, None, rebuild.fill_object
-        return rebuild.new_object, made, _state(obj, cls, _FILLED[base](obj)), None, None, rebuild.fill_object
-    if base in _IMMUTABLE:
-        content = _IMMUTABLE[base](obj)
-        return rebuild.new_object, (cls, base, content), _state(obj, cls, None), None, None, rebuild.fill_object
+        content = None
+        made: tuple[Any, ...] = (cls, object)
+        if cls.__hash__ is not object.__hash__ and cls.__hash__ is not None:
+            return _reduce_hashed(obj, cls, scope)
+    elif base in _FILLED:
+        content = _FILLED[base](obj)
+        made = (cls, base)
+    elif base in _MADE_WITH:
+        content = None
+        made = (cls, base, *_MADE_WITH[base](obj))
+    else:
+        return _reduce_by_base(obj, cls, base, scope)
+    return rebuild.new_object, made, _state(obj, cls, content), None, None, rebuild.fill_object
+
+
+def _reduce_hashed(obj: Any, cls: type, scope: Scope) -> Reduced:
+    """What its hash is likely made of is there from the start: in a cycle it may be hashed before its state is set."""
+    state = _state(obj, cls, None)
+    attributes, slots = state[1:]
+    early = {name: value for name, value in (attributes or {}).items() if is_atom(value)}
+    early_slots = [found for found in slots if is_atom(found[2])]
+    if len(early) + len(early_slots) < len(attributes or ()) + len(slots):
+        scope.hashed_by_user = True
+    return rebuild.new_hashed, (cls, early, early_slots), state, None, None, rebuild.fill_object
+
+
+def is_atom(value: Any, depth: int = 2) -> bool:
+    kind = type(value)
+    if kind is tuple and depth:
+        return all(is_atom(part, depth - 1) for part in value)
+    return kind in _ATOMS
+
+
+def _reduce_by_base(obj: Any, cls: type, base: type, scope: Scope) -> Reduced:
+    """As the library says of its own class, and then what the session's class adds."""
     scope.note_library(cls)
-    return NotImplemented
+    for owner in cls.__mro__:
+        if not {"__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__"}.isdisjoint(owner.__dict__):
+            if owner is not object and classes.is_by_value(owner):
+                raise NotKept(f"{cls.__qualname__} derives from {base.__module__}.{base.__qualname__} and says itself "
+                              "how it is pickled")  # fmt: skip
+            break
+    found = obj.__reduce_ex__(5)
+    if not isinstance(found, tuple) or len(found) > 3 and any(part is not None for part in found[3:]):
+        return found
+    function, arguments, *rest = found
+    return rebuild.call, (function, arguments), (rest[0] if rest else None, _state(obj, cls, None)), None, None, (
+        rebuild.fill_both
+    )
 
 
 def _state(obj: Any, cls: type, content: Any) -> tuple[Any, ...]:
@@ -59,19 +113,52 @@ def _state(obj: Any, cls: type, content: Any) -> tuple[Any, ...]:
     return content, attributes, slots_of(obj, cls)
 
 
+_slots: weakref.WeakKeyDictionary[type, list[tuple[type, str, Any]]] = weakref.WeakKeyDictionary()
+
+
 def slots_of(obj: Any, cls: type) -> list[tuple[type, str, Any]]:
     """Values of slots, by the class that has the slot."""
+    members = _slots.get(cls)
+    if members is None:
+        members = [
+            (owner, name, member)
+            for owner in cls.__mro__
+            if not classes.made_in_c(owner)
+            for name, member in owner.__dict__.items()
+            if type(member) is types.MemberDescriptorType
+        ]
+        _slots[cls] = members
     found = []
-    for owner in cls.__mro__:
-        if not owner.__flags__ & (1 << 9):
+    for owner, name, member in members:
+        try:
+            found.append((owner, name, member.__get__(obj, cls)))
+        except AttributeError:
             continue
-        for name, member in owner.__dict__.items():
-            if type(member) is types.MemberDescriptorType:
-                try:
-                    found.append((owner, name, member.__get__(obj, cls)))
-                except AttributeError:
-                    continue
     return found
+
+
+_plain: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
+def is_plain(cls: type) -> bool:
+    """
+    Whether a library's class is written in Python and says nothing of its own on how it is pickled.
+
+    Then pickle would do as is done here, but for calling the class's `__new__` and `__getattr__` on an empty object.
+    """
+    known = _plain.get(cls)
+    if known is None:
+        known = _plain[cls] = _find_out_whether_plain(cls)
+    return known
+
+
+def _find_out_whether_plain(cls: Any) -> bool:
+    if cls in copyreg.dispatch_table or classes.made_in_c(cls) or classes.solid_base(cls) is not object:
+        return False
+    if any(classes.made_in_c(owner) and owner is not object for owner in cls.__mro__):
+        return False
+    own = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+    return not any(name in owner.__dict__ for owner in cls.__mro__ if owner is not object for name in own)
 
 
 _BUILTIN_EXTRAS = ("name", "obj", "path", "msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset",
@@ -83,6 +170,7 @@ def reduce_exception(error: BaseException, scope: Scope) -> Reduced:
     cls = type(error)
     base = classes.solid_base(cls)
     if base.__module__ != "builtins":
+        scope.note_library(cls)
         return NotImplemented
     descriptor = rebuild.dict_descriptor(cls)
     attributes = descriptor.__get__(error, cls) if descriptor is not None else None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import abc
 import builtins
-import enum
 import functools
 import io
 import marshal
-import operator
+import queue
 import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+
+import _random
 
 _MISSING = object()
 
@@ -93,6 +94,7 @@ def _without_subclass_hooks(bases: tuple[type, ...]) -> Iterator[None]:
 
 def fill_class(made: type, state: dict[str, Any]) -> None:
     registered = state.pop("__abc_registered__", ())
+    registries = state.pop("__abc_bases__", ())
     abstract = state.pop("__abstractmethods__", None)
     for name, value in state.items():
         type.__setattr__(made, name, value)
@@ -100,20 +102,50 @@ def fill_class(made: type, state: dict[str, Any]) -> None:
         cast(Any, made).__abstractmethods__ = abstract
     for other in registered:
         abc.ABCMeta.register(cast(Any, made), other)
+    for registry in registries:
+        abc.ABCMeta.register(registry, made)
 
 
-def new_enum(
-    meta: Any, name: str, bases: tuple[type, ...], members: dict[str, Any], layout: dict[str, Any]
-) -> type:
-    scope = meta.__prepare__(name, bases)
-    for key, value in {**layout, **members}.items():
-        scope[key] = value
-    return cast(type, enum.EnumType.__new__(meta, name, bases, scope))
+def new_ctypes_class(meta: Any, name: str, bases: tuple[type, ...], layout: dict[str, Any]) -> type:
+    return cast(type, meta.__new__(meta, name, bases, dict(layout)))
+
+
+def fill_ctypes_class(made: Any, state: dict[str, Any]) -> None:
+    # Through the metaclass: it lays the fields out. `_anonymous_` speaks of fields, and comes before them.
+    for name in sorted(state, key=lambda name: (name != "_anonymous_", name != "_fields_")):
+        type(made).__setattr__(made, name, state[name])
+
+
+def attribute_call(name: str, path: str, *arguments: Any) -> Any:
+    return attribute(name, path)(*arguments)
 
 
 def new_object(cls: type, base: type, *content: Any) -> Any:
     """An instance whose C part is that of `base`; no `__new__` or `__init__` of the user's runs."""
     return base.__new__(cls, *content)
+
+
+def new_hashed(cls: type, attributes: dict[str, Any], slots: list[tuple[Any, ...]]) -> Any:
+    """An instance that has those of its attributes that refer to nothing, so that it can be hashed."""
+    made = object.__new__(cls)
+    fill_object(made, (None, attributes or None, slots))
+    return made
+
+
+def call(function: Any, arguments: tuple[Any, ...]) -> Any:
+    return function(*arguments)
+
+
+def fill_both(made: Any, state: tuple[Any, Any]) -> None:
+    """What the library's class says of its state, as pickle does it, and then attributes and slots."""
+    theirs, ours = state
+    if hasattr(type(made), "__setstate__") and theirs is not None:
+        made.__setstate__(theirs)
+    elif theirs is not None:
+        plain, slots = theirs if isinstance(theirs, tuple) and len(theirs) == 2 else (theirs, None)
+        for name, value in {**(plain or {}), **(slots or {})}.items():
+            setattr(made, name, value)
+    fill_object(made, ours)
 
 
 def fill_object(made: Any, state: tuple[Any, ...]) -> None:
@@ -143,7 +175,16 @@ def _fill_builtin(made: Any, content: Any) -> None:
     elif isinstance(made, set):
         set.update(made, content)
     elif isinstance(made, deque):
-        deque.extend(made, content)
+        items, length = content
+        deque.__init__(made, items, length)
+    elif isinstance(made, bytearray):
+        bytearray.extend(made, content)
+    elif isinstance(made, _random.Random):
+        _random.Random.setstate(made, content)
+    elif isinstance(made, io.BytesIO):
+        io.BytesIO.__setstate__(made, content)
+    elif isinstance(made, io.StringIO):
+        io.StringIO.__setstate__(made, content)
 
 
 def fill_exception(made: BaseException, state: tuple[Any, ...]) -> None:
@@ -249,15 +290,48 @@ def fill_attributes(made: Any, attributes: dict[str, Any]) -> None:
     made.__dict__.update(attributes)
 
 
-def proxy(mapping: dict[Any, Any]) -> Any:
-    return types.MappingProxyType(mapping)
+def dead_reference(callback: Any) -> Any:
+    return weakref.ref(_Gone(), callback)
 
 
-def open_file(path: str, mode: str, position: int, options: dict[str, Any]) -> Any:
-    """An open file where it stood. What was opened to be written anew is not emptied again."""
-    made = io.open(path, mode.replace("w", "r+").replace("x", "r+").replace("++", "+"), **options)
-    made.seek(position)
+def dead_method() -> Any:
+    return weakref.WeakMethod(_Gone().method)
+
+
+class _Gone:
+    """What a weak reference referred to that has no object any more."""
+
+    def method(self) -> None:
+        """Has nothing to do."""
+
+
+def simple_queue() -> Any:
+    return queue.SimpleQueue()
+
+
+def fill_queue(made: Any, items: list[Any]) -> None:
+    for item in items:
+        made.put(item)
+
+
+def comparison_key(compare: Any, value: list[Any]) -> Any:
+    made = functools.cmp_to_key(compare)
+    return made(value[0]) if value else made
+
+
+def new_module(name: str, listed: bool) -> types.ModuleType:
+    made = types.ModuleType(name)
+    if listed:
+        sys.modules[name] = made
     return made
+
+
+def fill_module(made: types.ModuleType, members: dict[str, Any]) -> None:
+    vars(made).update(members)
+
+
+def globals_of(module: types.ModuleType) -> dict[str, Any]:
+    return vars(module)
 
 
 def module(name: str) -> types.ModuleType:
@@ -271,20 +345,3 @@ def attribute(name: str, path: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part)
     return found
-
-
-def random_state(kind: type, state: Any) -> Any:
-    made = kind()
-    made.setstate(state)
-    return made
-
-
-def once(values: Iterable[Any]) -> Iterator[Any]:
-    return iter(list(values))
-
-
-def getter(kind: type, args: tuple[Any, ...]) -> Any:
-    return kind(*args)
-
-
-_ = operator

@@ -6,24 +6,23 @@ import _thread
 import collections
 import contextvars
 import functools
-import io
+import gc
 import mmap
 import os
-import random
-import re
+import queue
 import socket
+import struct
+import sys
 import threading
 import types
+import typing
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from cloche_kernel.checkpoints import rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
-
-#: where files of the session live and are kept
-_KEPT = ("/workspace/", "/data/", "/cloche/data/")
-
+from cloche_kernel.checkpoints.functions import found_by_name
 
 def _refuse(reason: str) -> Callable[[Any, Scope], Reduced]:
     def refuse(obj: Any, scope: Scope) -> Reduced:
@@ -47,8 +46,52 @@ def _reduce_rlock(lock: Any, scope: Scope) -> Reduced:
 def _reduce_reference(reference: Any, scope: Scope) -> Reduced:
     target = reference()
     if target is None:
-        raise NotKept("a weak reference whose object is gone")
+        return rebuild.dead_reference, (reference.__callback__,)
     return rebuild.reference, (target, reference.__callback__)
+
+
+def _reduce_weak_method(reference: Any, scope: Scope) -> Reduced:
+    method = reference()
+    if method is None:
+        return rebuild.dead_method, ()
+    if reference.__callback__ is not None and reference.__callback__.__qualname__ != "WeakMethod.__new__.<locals>._cb":
+        raise NotKept("a weak reference to a method, with a callback")
+    return weakref.WeakMethod, (method,)
+
+
+def _reduce_weak_proxy(proxy: Any, scope: Scope) -> Reduced:
+    try:
+        # A method of the object itself, through the proxy: nothing else leads to it.
+        target = proxy.__dir__.__self__
+    except (ReferenceError, AttributeError):
+        raise NotKept("a weak proxy whose object is gone or hides itself") from None
+    if weakref.proxy(target) is not proxy:
+        raise NotKept("a weak proxy with a callback")
+    return weakref.proxy, (target,)
+
+
+def _reduce_simple_queue(found: Any, scope: Scope) -> Reduced:
+    items = []
+    while not found.empty():
+        items.append(found.get_nowait())
+    for item in items:
+        found.put(item)
+    return rebuild.simple_queue, (), items, None, None, rebuild.fill_queue
+
+
+def _reduce_struct(found: Any, scope: Scope) -> Reduced:
+    return struct.Struct, (found.format,)
+
+
+def _reduce_comparison_key(found: Any, scope: Scope) -> Reduced:
+    compare, *value = gc.get_referents(found)[-2:] if hasattr(found, "obj") else gc.get_referents(found)[-1:]
+    return rebuild.comparison_key, (compare, value)
+
+
+def _reduce_new_type(found: Any, scope: Scope) -> Reduced:
+    if found_by_name(found, found.__module__, found.__qualname__):
+        return NotImplemented
+    return rebuild.new_object, (typing.NewType, object), (None, found.__dict__, []), None, None, rebuild.fill_object
 
 
 def _reduce_weak_set(found: Any, scope: Scope) -> Reduced:
@@ -60,8 +103,6 @@ def _reduce_weak_dictionary(found: Any, scope: Scope) -> Reduced:
 
 
 def _reduce_lru(cached: Any, scope: Scope) -> Reduced:
-    from cloche_kernel.checkpoints.functions import found_by_name
-
     if found_by_name(cached, getattr(cached, "__module__", None), getattr(cached, "__qualname__", "")):
         return NotImplemented
     if cached.cache_info().currsize:
@@ -72,55 +113,17 @@ def _reduce_lru(cached: Any, scope: Scope) -> Reduced:
     return rebuild.lru, made, own, None, None, rebuild.fill_attributes
 
 
-def _reduce_text_file(file: Any, scope: Scope) -> Reduced:
-    options = {"encoding": file.encoding, "errors": file.errors, "newline": None}
-    return _reduce_file(file, file.mode, options)
-
-
-def _reduce_binary_file(file: Any, scope: Scope) -> Reduced:
-    mode = getattr(file, "mode", None) or getattr(file.raw, "mode", "rb")
-    return _reduce_file(file, mode, {"buffering": 0} if isinstance(file, io.FileIO) else {})
-
-
-def _reduce_file(file: Any, mode: str, options: dict[str, Any]) -> Reduced:
-    if file.closed:
-        raise NotKept("a file that was closed")
-    name = file.name
-    path = os.path.abspath(name) if isinstance(name, str) else ""
-    if not path.startswith(_KEPT):
-        raise NotKept("an open file outside of /workspace")
-    if any(letter in mode for letter in "wax+"):
-        file.flush()
-    if not file.seekable():
-        raise NotKept("an open file that has no position")
-    return rebuild.open_file, (path, mode, file.tell(), options)
-
-
-def _reduce_random(source: Any, scope: Scope) -> Reduced:
-    return rebuild.random_state, (type(source), source.getstate())
-
-
-def _reduce_slice_of_bytes(view: Any, scope: Scope) -> Reduced:
-    if view.obj is None or not isinstance(view.obj, (bytes, bytearray)) or not view.contiguous:
-        raise NotKept("a memoryview over memory that is not kept")
-    raise NotKept("a memoryview")
-
-
-def _reduce_proxy(found: Any, scope: Scope) -> Reduced:
-    return rebuild.proxy, (dict(found),)
-
-
 def _reduce_module(module: Any, scope: Scope) -> Reduced:
+    """By its name where it can be imported, else by what it holds."""
     name = module.__name__
-    import sys
-
-    if sys.modules.get(name) is module:
+    listed = sys.modules.get(name) is module
+    if listed and (getattr(module, "__spec__", None) is not None or name in sys.builtin_module_names):
         return rebuild.module, (name,)
-    raise NotKept(f"the module {name}, which cannot be imported by its name")
-
-
-def _reduce_path(entry: Any, scope: Scope) -> Reduced:
-    raise NotKept("an entry of os.scandir")
+    held = vars(module)
+    if getattr(module, "__spec__", None) is not None:
+        raise NotKept(f"the module {name}, which was loaded by hand or has been loaded anew since")
+    scope.remember_module(module)
+    return rebuild.new_module, (name, listed), dict(held), None, None, rebuild.fill_module
 
 
 _GENERATOR = "a generator: where it stands cannot be written down"
@@ -132,24 +135,21 @@ REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     types.FrameType: _refuse("a frame of running code"),
     types.TracebackType: _refuse("a traceback: its frames are gone once the cell ends"),
     types.ModuleType: _reduce_module,
-    types.MappingProxyType: _reduce_proxy,
     _thread.LockType: _reduce_lock,
     type(threading.RLock()): _reduce_rlock,
     weakref.ReferenceType: _reduce_reference,
     weakref.WeakSet: _reduce_weak_set,
     weakref.WeakKeyDictionary: _reduce_weak_dictionary,
     weakref.WeakValueDictionary: _reduce_weak_dictionary,
-    weakref.ProxyType: _refuse("a weak proxy"),
-    weakref.CallableProxyType: _refuse("a weak proxy"),
+    weakref.WeakMethod: _reduce_weak_method,
+    weakref.ProxyType: _reduce_weak_proxy,
+    weakref.CallableProxyType: _reduce_weak_proxy,
     weakref.finalize: _refuse("a finalizer"),
     functools._lru_cache_wrapper: _reduce_lru,
-    io.TextIOWrapper: _reduce_text_file,
-    io.BufferedReader: _reduce_binary_file,
-    io.BufferedWriter: _reduce_binary_file,
-    io.BufferedRandom: _reduce_binary_file,
-    io.FileIO: _reduce_binary_file,
-    random.Random: _reduce_random,
-    memoryview: _reduce_slice_of_bytes,
+    queue.SimpleQueue: _reduce_simple_queue,
+    struct.Struct: _reduce_struct,
+    type(functools.cmp_to_key(id)): _reduce_comparison_key,
+    typing.NewType: _reduce_new_type,
     threading.Thread: _refuse("a thread"),
     threading.Timer: _refuse("a timer, which is a thread"),
     threading.local: _refuse("threading.local: other threads' values cannot be seen"),
@@ -158,14 +158,6 @@ REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     contextvars.Token: _refuse("a token of a context variable"),
     socket.socket: _refuse("a socket"),
     mmap.mmap: _refuse("a memory map"),
-    type(iter({}.keys())): _refuse("an iterator over a dictionary"),
-    type(iter({}.values())): _refuse("an iterator over a dictionary"),
-    type(iter({}.items())): _refuse("an iterator over a dictionary"),
-    type(iter(set())): _refuse("an iterator over a set"),
-    type({}.keys()): _refuse("a view of a dictionary"),
-    type({}.values()): _refuse("a view of a dictionary"),
-    type({}.items()): _refuse("a view of a dictionary"),
-    type(iter(re.finditer("", ""))): _refuse("an iterator over matches"),
     type(os.scandir("/")): _refuse("an iterator over a directory"),
 }
 

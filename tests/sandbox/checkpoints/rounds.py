@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import sys
 import time
@@ -82,9 +83,9 @@ def _child(side: str, case: cases.Case, stem: Path, report: Path, bug: str) -> N
     try:
         os.makedirs(home := f"{stem}.home", exist_ok=True)
         os.chdir(home)
-        from cloche_kernel.checkpoints import runtime
+        from cloche_kernel.checkpoints import files
 
-        setattr(runtime, "_KEPT", (*runtime._KEPT, home + "/"))  # noqa: B010
+        setattr(files, "KEPT", (*files.KEPT, home + "/"))  # noqa: B010
         if bug != "-":
             module, _, function = bug.partition(":")
             getattr(importlib.import_module(module), function)()
@@ -141,11 +142,17 @@ def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[s
     found["remarks"] = scope.remarks
     stem.with_suffix(".state").write_bytes(pickle.dumps(state))
     values.clear()
+    shutil.copytree(".", f"{stem}.files", symlinks=True)
     # Undo: the same process, where the objects of before still exist.
     found["undo"] = _restore_and_check(case, state, namespace, found)
 
 
 def _give(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[str, Any]) -> None:
+    home = os.getcwd()
+    os.chdir("/")
+    shutil.rmtree(home)
+    shutil.copytree(f"{stem}.files", home, symlinks=True)
+    os.chdir(home)
     found["fresh"] = _restore_and_check(case, pickle.loads(stem.with_suffix(".state").read_bytes()), namespace, found)
 
 
