@@ -172,12 +172,24 @@ class Kernel:
                 self._finish(cell, failure)
         finally:
             hostcalls.begin_cell(None)
-        # The answer is out: what the cell changed is taken down before the next one can change it again.
-        self._state.after(header["cell"], code if header["type"] == "execute" else None)
+        self._capture(header["cell"], code if header["type"] == "execute" else None)
         try:
             self._variables.note(header["cell"], code)
         except Exception:
             pass  # knowing which cell changed what is worth less than the session
+
+    def _capture(self, cell: int, code: str | None) -> None:
+        """The answer is out: what the cell changed is taken down before the next one can change it again."""
+        try:
+            self._state.after(cell, code)
+        except LineClosed:
+            raise
+        except BaseException as error:
+            # The next cell's state brings everything; this one's is not there, and that is said.
+            self._state.forget()
+            reason = tracebacks.describe(type(error), error, None).text
+            failed = dumps({"failed": reason.strip()[-500:]}).encode("utf-8", "replace")
+            self._line.send({"type": "checkpoint", "cell": cell, "last": True}, failed)
 
     def _work(self, cell: str, work: Any) -> tracebacks.Failure | None:
         """Runs the user's code; what it raised, or None."""

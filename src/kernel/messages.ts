@@ -40,7 +40,7 @@
  * - stack     {id}                            payload: the innermost frames, outermost first
  * - call      {id, cell, name, body?}         payload: JSON arguments of a host call
  * - chunk     {cell, name}                    payload: bytes of the state after cell `cell`, named by their hash
- * - checkpoint {cell, last}                   payload: the next piece of a JSON Manifest, once for each cell that ended
+ * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended
  * - exited    {id?, reason}                   the kernel died (`id`: the cell it ran); a fresh one follows: `ready`
  *
  * `id` of a cell, an inspect or a restart is a nonce the host drew; `id` of a call or display is the kernel's own,
@@ -193,6 +193,10 @@ export const manifest = z.strictObject({
   versions: z.record(z.string().max(50), z.string().max(50)),
 });
 export type Manifest = z.infer<typeof manifest>;
+
+/** What comes of a state: a manifest, or why there is none. */
+export const capture = z.union([manifest, z.strictObject({ failed: z.string().max(2_000) })]);
+export type Capture = z.infer<typeof capture>;
 
 /** What came of a restore (payload of its `answer`). */
 export const restored = z.strictObject({
