@@ -1,10 +1,10 @@
 // The states that a kernel sends after its cells: in the order of the cells, one each, in chunks and then a manifest.
 import { violation } from "./framing.ts";
 import {
+  type Capture,
+  capture,
   MAX_BODY_PIECE_BYTES,
   MAX_MANIFEST_BYTES,
-  type Manifest,
-  manifest,
   type SandboxMessage,
 } from "./messages.ts";
 
@@ -37,7 +37,7 @@ export class Captures {
   manifest(
     { cell, last }: Extract<SandboxMessage, { type: "checkpoint" }>,
     payload: Buffer,
-  ): Manifest | undefined {
+  ): Capture | undefined {
     this.check(cell);
     this.bytes += payload.length;
     if (this.bytes > MAX_MANIFEST_BYTES) throw violation("a description of the session's state without end");
@@ -48,7 +48,7 @@ export class Captures {
     this.pieces = [];
     this.bytes = 0;
     try {
-      return manifest.parse(JSON.parse(text));
+      return capture.parse(JSON.parse(text));
     } catch (cause) {
       throw violation("a description of the session's state that is not one", cause);
     }

@@ -10,11 +10,11 @@ import { Captures } from "./captures.ts";
 import { CellTraffic } from "./cell-traffic.ts";
 import { violation } from "./framing.ts";
 import {
+  type Capture,
   type CellEnd,
   type LoadRequest,
   MAX_CODE_BYTES,
   MAX_PAYLOAD_BYTES,
-  type Manifest,
   type Restored,
   restored,
   type SandboxMessage,
@@ -63,7 +63,7 @@ export interface ChannelHandlers {
   /** bytes of the state after a cell that ended */
   chunk(name: string, data: Buffer): void;
   /** what the session holds after that cell */
-  checkpoint(cell: number, manifest: Manifest): void;
+  checkpoint(cell: number, capture: Capture): void;
   /** the kernel died outside of a cell; a fresh one is on its way */
   died(reason: string): void;
   /** the channel is unusable from now on; called exactly once */

@@ -146,7 +146,7 @@ async function handshake(
       handlers?.call(call) ??
       Promise.resolve({ ok: false, code: "hostcall.refused", message: "No session yet." }),
     chunk: (name, data) => handlers?.chunk(name, data),
-    checkpoint: (cell, manifest) => handlers?.checkpoint(cell, manifest),
+    checkpoint: (cell, capture) => handlers?.checkpoint(cell, capture),
     died: (reason) => handlers?.died(reason),
     closed: (reason) => {
       ready.reject(reason);

@@ -1,7 +1,7 @@
 // The kernel of one session: opened when first needed, paused and woken, restarted, let go; and what its loss means.
 import type { CallReply, CellListener, IncomingCall, KernelChannel, RunningCell } from "../kernel/channel.ts";
 import type { Kernel } from "../kernel/launch.ts";
-import type { LoadRequest, Manifest } from "../kernel/messages.ts";
+import type { Capture, LoadRequest } from "../kernel/messages.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { StagingArea } from "../staging/stage.ts";
@@ -27,7 +27,7 @@ export interface SlotOptions extends KernelSource {
   /** the cell after which the session's state is kept; 0 where none is */
   kept(): number;
   chunk(name: string, data: Buffer): void;
-  checkpoint(cell: number, manifest: Manifest): void;
+  checkpoint(cell: number, capture: Capture): void;
   /** told that the kernel is gone, and with it a state that was on its way */
   uncaptured(): void;
 }
@@ -201,7 +201,7 @@ export class KernelSlot {
     handle.adopt({
       call: (call) => this.options.door(call),
       chunk: (name, data) => this.options.chunk(name, data),
-      checkpoint: (cell, manifest) => this.options.checkpoint(cell, manifest),
+      checkpoint: (cell, capture) => this.options.checkpoint(cell, capture),
       died: (reason) => {
         if (this.hasServed) this.options.lost(this.describeLoss(reason));
       },

@@ -100,7 +100,7 @@ export class Session {
       revive: (kernel) => this.revive(kernel),
       kept: () => this.keeper.head?.cell ?? 0,
       chunk: (name, data) => this.keeper.chunk(name, data),
-      checkpoint: (cell, manifest) => this.keeper.checkpoint(cell, manifest),
+      checkpoint: (cell, capture) => this.keeper.checkpoint(cell, capture),
       uncaptured: () => this.keeper.lost(),
     });
   }

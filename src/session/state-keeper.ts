@@ -1,7 +1,7 @@
 // What a session's kernel holds, kept: takes checkpoints in as they come, and brings a kernel to one of them.
 import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Manifest, Restored } from "../kernel/messages.ts";
+import type { Capture, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, type ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -85,11 +85,11 @@ export class StateKeeper {
     }
   }
 
-  checkpoint(cell: number, manifest: Manifest): void {
+  checkpoint(cell: number, capture: Capture): void {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
     this.unwritten += 1;
-    const written = this.commit(cell, manifest).then((checkpoint) => {
+    const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
       waiting?.resolve(checkpoint);
       for (const entrance of this.room.splice(0)) entrance.resolve();
@@ -157,12 +157,13 @@ export class StateKeeper {
     return this.data;
   }
 
-  private async commit(cell: number, manifest: Manifest): Promise<Checkpoint | undefined> {
+  private async commit(cell: number, capture: Capture): Promise<Checkpoint | undefined> {
     const { store, session, note, log } = this.options;
     try {
       if (this.failure) throw this.failure;
-      const checkpoint = await store.commit(session, cell, manifest, this.loadedFiles());
-      log.debug("checkpoint.kept", { cell, groups: manifest.groups.length });
+      if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
+      const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
+      log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       return checkpoint;
     } catch (error) {
       this.failure = undefined;
