@@ -87,6 +87,8 @@ def made_in_c(cls: type) -> bool:
 def reduce_class(cls: type, scope: Scope) -> Reduced:
     if not is_by_value(cls):
         return _reduce_nameless(cls) if made_in_c(cls) and not _is_named(cls) else NotImplemented
+    if "sqlalchemy" in sys.modules:
+        _refuse_mapped(cls)
     layout: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     members = dict(cls.__dict__)
     if "__slots__" in members:
@@ -110,6 +112,12 @@ def reduce_class(cls: type, scope: Scope) -> Reduced:
         state["__abc_bases__"] = list(virtual)
     arguments = (type(cls), cls.__name__, cls.__bases__, layout)
     return rebuild.new_class, arguments, state, None, None, rebuild.fill_class
+
+
+def _refuse_mapped(cls: type) -> None:
+    # SQLAlchemy keeps what it knows of a mapped class in tables of its own, beside the class.
+    if "__mapper__" in cls.__dict__ or "_sa_registry" in cls.__dict__ or "_sa_class_manager" in cls.__dict__:
+        raise NotKept(f"{cls.__qualname__}, a class that SQLAlchemy maps to a table")
 
 
 def _registered_in(cls: type) -> list[type]:

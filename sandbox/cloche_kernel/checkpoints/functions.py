@@ -6,22 +6,11 @@ import gc
 import marshal
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
-from cloche_kernel.checkpoints import rebuild
+from cloche_kernel.checkpoints import reach, rebuild
 from cloche_kernel.checkpoints.contract import Reduced, Scope
 
-#: names through which code reaches variables that it does not spell out
-DYNAMIC = frozenset(
-    {
-        "exec", "eval", "globals", "locals", "vars", "compile", "__import__", "__main__", "__globals__", "__builtins__",
-        "get_ipython", "run_line_magic", "run_cell_magic", "system", "getoutput", "user_ns", "modules", "_getframe",
-        "currentframe", "stack", "gc", "ctypes", "f_globals", "f_locals", "f_back", "settrace", "setprofile",
-        "__dict__", "import_module", "run_path", "run_module", "register", "atexit", "finalize", "Timer", "Thread",
-        "tb_frame", "runcell", "inspect", "dir", "setattr", "builtins", "signal", "__subclasses__",
-    }
-)  # fmt: skip
 _ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__doc__", "__module__", "__qualname__")
 
 
@@ -36,9 +25,9 @@ def reduce_function(function: types.FunctionType, scope: Scope) -> Reduced:
         state["__annotations__"] = function.__annotations__
     if sys.version_info >= (3, 12):
         state["__type_params__"] = function.__type_params__
-    for body in codes(function.__code__):
-        scope.mentions.update(body.co_names)
-        scope.risky = scope.risky or not DYNAMIC.isdisjoint(body.co_names)
+    names, dynamic = reach.spoken(function.__code__)
+    scope.mentions |= names
+    scope.risky |= dynamic
     arguments = (function.__code__, _globals(function, scope), function.__name__, function.__closure__ or ())
     return rebuild.function, arguments, state, None, None, rebuild.fill_function
 
@@ -106,11 +95,3 @@ def reduce_cell(cell: types.CellType, scope: Scope) -> Reduced:
 
 def reduce_method(method: types.MethodType, scope: Scope) -> Reduced:
     return types.MethodType, (method.__func__, method.__self__)
-
-
-def codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A code object and those inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from codes(constant)

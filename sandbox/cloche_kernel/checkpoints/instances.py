@@ -107,6 +107,11 @@ def _reduce_by_base(obj: Any, cls: type, base: type, scope: Scope) -> Reduced:
     )
 
 
+def state_of(obj: Any) -> tuple[Any, ...]:
+    """Attributes and slots, as `rebuild.fill_object` takes them."""
+    return _state(obj, type(obj), None)
+
+
 def _state(obj: Any, cls: type, content: Any) -> tuple[Any, ...]:
     descriptor = rebuild.dict_descriptor(cls)
     attributes = descriptor.__get__(obj, cls) if descriptor is not None else None
@@ -153,12 +158,25 @@ def is_plain(cls: type) -> bool:
 
 
 def _find_out_whether_plain(cls: Any) -> bool:
-    if cls in copyreg.dispatch_table or classes.made_in_c(cls) or classes.solid_base(cls) is not object:
+    if cls in copyreg.dispatch_table or classes.made_in_c(cls):
         return False
-    if any(classes.made_in_c(owner) and owner is not object for owner in cls.__mro__):
+    base = classes.solid_base(cls)
+    if base is not object and base not in _FILLED and base not in _MADE_WITH:
+        return False
+    if _new_needs_nothing(cls):
         return False
     own = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
-    return not any(name in owner.__dict__ for owner in cls.__mro__ if owner is not object for name in own)
+    theirs = (owner for owner in cls.__mro__ if not classes.made_in_c(owner))
+    return not any(name in owner.__dict__ for owner in theirs for name in own)
+
+
+def _new_needs_nothing(cls: Any) -> bool:
+    """Whether its own `__new__` can be called as pickle does: it may set up what instances need, so it is."""
+    new = cls.__new__
+    if not isinstance(new, types.FunctionType) or hasattr(cls, "__getattr__"):
+        return False
+    required = new.__code__.co_argcount - len(new.__defaults__ or ()) > 1
+    return not required and not new.__code__.co_kwonlyargcount - len(new.__kwdefaults__ or ())
 
 
 _BUILTIN_EXTRAS = ("name", "obj", "path", "msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset",

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import cloudpickle
 
-from cloche_kernel.checkpoints import arrays, classes, files, functions, instances, iterators, rebuild, runtime
+from cloche_kernel.checkpoints import arrays, classes, files, frames, functions, instances, iterators, libraries, rebuild, runtime
 from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 from cloche_kernel.checkpoints.deep import with_deep_stack
 
@@ -257,9 +257,13 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
         return reducer(obj, scope)
     if issubclass(kind, type):
         return classes.reduce_class(obj, scope)
-    found = arrays.reduce_array_like(obj, scope)
-    if found is not NotImplemented:
-        return found
+    singleton = _name_of_singleton(obj, kind)
+    if singleton is not None:
+        return rebuild.attribute, singleton
+    for reducer in (arrays.reduce_array, frames.reduce_frame, libraries.reduce_library_value):
+        found = reducer(obj, scope)
+        if found is not NotImplemented:
+            return found
     if isinstance(obj, BaseException):
         return instances.reduce_exception(obj, scope)
     if classes.is_by_value(kind):
@@ -267,9 +271,6 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
     found = runtime.reduce_runtime(obj, scope)
     if found is not NotImplemented:
         return found
-    singleton = _name_of_singleton(obj, kind)
-    if singleton is not None:
-        return rebuild.attribute, singleton
     scope.note_library(kind)
     return instances.reduce_instance(obj, scope) if instances.is_plain(kind) else NotImplemented
 

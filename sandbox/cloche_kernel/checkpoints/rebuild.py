@@ -211,6 +211,8 @@ def view(root: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
     """A view of an array's memory. `offset`: in bytes from the root's first element."""
     import numpy
 
+    if isinstance(root, numpy.ndarray):
+        root = numpy.ndarray.view(root, numpy.ndarray)
     if not isinstance(root, numpy.ndarray):
         made = numpy.ndarray(shape, dtype, root, offset, strides)
     else:
@@ -234,32 +236,11 @@ def _over(root: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ..
     return numpy.ndarray(shape, dtype, octets, offset, strides)
 
 
-def fortran(flat: Any, shape: tuple[int, ...]) -> Any:
-    return flat.reshape(shape, order="F")
+def seen_as(inner: Any, kind: type) -> Any:
+    """An array's memory as an instance of a subclass; its attributes come later."""
+    import numpy
 
-
-def frozen(array: Any) -> Any:
-    array.flags.writeable = False
-    return array
-
-
-def block_refs() -> Any:
-    """The tally by which pandas knows that frames share memory; filled by the blocks that name it."""
-    from pandas._libs.internals import BlockValuesRefs
-
-    return BlockValuesRefs()
-
-
-def block_manager(kind: type, axes: list[Any], blocks: list[tuple[Any, Any, int, Any]]) -> Any:
-    from pandas._libs.internals import BlockPlacement
-    from pandas.core.internals.blocks import new_block
-
-    made = tuple(
-        new_block(values, BlockPlacement(place), ndim=ndim, refs=refs) for values, place, ndim, refs in blocks
-    )
-    if kind.__name__ == "SingleBlockManager":
-        return kind(made[0], axes[0], verify_integrity=False)
-    return kind(made, axes, verify_integrity=False)
+    return numpy.ndarray.view(numpy.asarray(inner), kind)
 
 
 def lock() -> Any:

@@ -84,7 +84,7 @@ def _reduce_struct(found: Any, scope: Scope) -> Reduced:
 
 
 def _reduce_comparison_key(found: Any, scope: Scope) -> Reduced:
-    compare, *value = gc.get_referents(found)[-2:] if hasattr(found, "obj") else gc.get_referents(found)[-1:]
+    compare, *value = [held for held in gc.get_referents(found) if held is not type(found)]
     return rebuild.comparison_key, (compare, value)
 
 
