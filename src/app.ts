@@ -123,7 +123,11 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
   const calls = [publishCall(artifacts)];
   return new SessionManager({
     store,
-    checkpoints: store.checkpoints(config.paths.packs),
+    checkpoints: store.checkpoints({
+      packs: config.paths.packs,
+      loaded: config.paths.loaded,
+      cap: config.diskCap,
+    }),
     loaded: new KeptFiles(config.paths.loaded),
     owner,
     launch: (signal) =>

@@ -70,12 +70,21 @@ export interface CheckpointStore {
   /** Drops chunks of a manifest that never came. */
   abandon(session: string): void;
   head(session: string): Checkpoint | undefined;
-  /** The state after `cell`; `undefined` where it was not kept. */
+  /** The state after `cell`; `undefined` where it was not kept. Throws `store.damaged`. */
   after(session: string, cell: number): Checkpoint | undefined;
+  /** When the state after `cell` was given up to free space, in milliseconds since the epoch. */
+  prunedAt(session: string, cell: number): number | undefined;
   /** Makes `checkpoint` the state the session is in; null empties it. */
   moveHead(session: string, checkpoint: Checkpoint | null): void;
   /** Makes what `checkpoint` holds the first state of another session. */
   fork(checkpoint: Checkpoint, session: string): Checkpoint;
-  /** Where everything of a checkpoint lies. Small chunks are written to `smallFile`. Throws `store.damaged`. */
+  /**
+   * Where everything of a checkpoint lies; small chunks are written to `smallFile`. What is damaged is in `lost`, and a
+   * notice says so.
+   */
   plan(checkpoint: Checkpoint, smallFile: string): RestoreRequest;
+  /** Sentences for the session's next answer, each once: damage that was found, a disk cap that is near. */
+  takeNotices(session: string): string[];
+  /** `bytes` of what is kept for a session; what it shares with a fork counts for both. */
+  bytes(session: string): number;
 }

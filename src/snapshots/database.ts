@@ -1,9 +1,10 @@
 // Opens a project's database file: makes it, checks that it is ours and of our format, sets a damaged one aside.
-import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { type FileLock, takeLock } from "./file-lock.ts";
+import { type Salvaged, salvage, setPacksAside } from "./salvage.ts";
 import { storeError } from "./store-errors.ts";
 
 /** "CLOC": tells our files from other SQLite databases. */
@@ -23,25 +24,52 @@ export interface OpenedDatabase {
   notice?: string;
 }
 
+/** Told each step of a migration, for tests that end the process there. */
+export type Step = (name: string) => void;
+
 /**
  * Opens the database at `path`. Throws `store.newer`, `store.readonly`, `store.full` or
- * `store.busy`; a file that is damaged or not ours is renamed and replaced.
+ * `store.busy`; a file that is damaged or not ours is renamed and replaced, with what can be saved of it.
  */
-export function openDatabase(path: string): OpenedDatabase {
+export function openDatabase(path: string, step?: Step): OpenedDatabase {
   using _lock = lockOpening(path);
   try {
-    return { database: openFile(path) };
+    const database = openFile(path, step);
+    rmSync(suspicion(path), { force: true });
+    return { database };
   } catch (cause) {
     const failure = storeError(cause, path);
     if (failure.code !== "store.damaged") throw failure;
     const aside = setAside(path);
-    return {
-      database: openFile(path),
-      notice:
-        `The record of this project's sessions was damaged (${failure.message}). It was set aside as ${aside} and a ` +
-        "new one was started: earlier sessions, cells and outputs are not in it.",
-    };
+    const database = openFile(path, step);
+    const saved = salvage(aside, database);
+    const packs = setPacksAside(database, join(dirname(path), "packs"), `${aside}.packs`);
+    return { database, notice: damageNotice(failure.message, aside, saved, packs) };
   }
+}
+
+/** A statement failed on damage: whoever opens the file next looks at all of it. */
+export function suspect(path: string): void {
+  try {
+    closeSync(openSync(suspicion(path), "w", 0o600));
+  } catch {
+    // On a disk that takes nothing, the next failure says so again.
+  }
+}
+
+function suspicion(path: string): string {
+  return `${path}.suspect`;
+}
+
+function damageNotice(message: string, aside: string, saved: Salvaged, packs: number): string {
+  const { sessions, cells, states } = saved;
+  const kept =
+    sessions > 0
+      ? `, with what could be read: ${sessions} sessions, ${cells} cells, ${states} states; what else there was of earlier sessions is not in it`
+      : ": earlier sessions, cells and outputs are not in it";
+  const left =
+    packs > 0 ? ` ${packs} files of states that nothing speaks of any more lie in ${aside}.packs.` : "";
+  return `The record of this project's sessions was damaged (${message}). It was set aside as ${aside} and a new one was started${kept}.${left}`;
 }
 
 /** Servers and `cloche forget` open or remove a record one at a time. */
@@ -51,17 +79,20 @@ export function lockOpening(path: string): FileLock {
   throw new ClocheError("store.busy", { message: `another server has been opening ${path} for too long` });
 }
 
-function openFile(path: string): Database.Database {
+function openFile(path: string, step?: Step): Database.Database {
   if (existsSync(path)) chmodSync(path, 0o600);
   else closeSync(openSync(path, "wx", 0o600));
   const database = new Database(path, { timeout: BUSY_TIMEOUT });
   try {
+    // Only of a file without tables: then the space of what is deleted can be given back in small steps.
+    database.pragma("auto_vacuum = INCREMENTAL");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = NORMAL");
     database.pragma("foreign_keys = ON");
     database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.pragma(`journal_size_limit = ${WAL_SIZE_LIMIT}`);
-    checkFormat(database, path);
+    checkFormat(database, path, step);
+    if (existsSync(suspicion(path))) checkPages(database, path);
     return database;
   } catch (failure) {
     database.close();
@@ -69,7 +100,7 @@ function openFile(path: string): Database.Database {
   }
 }
 
-function checkFormat(database: Database.Database, path: string): void {
+function checkFormat(database: Database.Database, path: string, step?: Step): void {
   const tables = tableNames(database);
   const applicationId = database.pragma("application_id", { simple: true });
   const format = database.pragma("user_version", { simple: true }) as number;
@@ -89,10 +120,19 @@ function checkFormat(database: Database.Database, path: string): void {
   if (format === FORMAT) return;
   // All steps or none: whoever is interrupted finds the format it had.
   database.transaction(() => {
-    for (let step = format + 1; step <= FORMAT; step += 1) database.exec(schema(step));
+    for (let next = format + 1; next <= FORMAT; next += 1) {
+      database.exec(schema(next));
+      step?.(`format ${next}`);
+    }
     database.pragma(`application_id = ${APPLICATION_ID}`);
     database.pragma(`user_version = ${FORMAT}`);
+    step?.("migrated");
   })();
+}
+
+function checkPages(database: Database.Database, path: string): void {
+  const found = database.pragma("quick_check(1)", { simple: true });
+  if (found !== "ok") throw new ClocheError("store.damaged", { message: `${path} is damaged: ${found}` });
 }
 
 /** What leads from the format before to format `step`. */
@@ -107,6 +147,7 @@ function tableNames(database: Database.Database): string[] {
 /** Renames the database and its companions; returns the new path. */
 function setAside(path: string): string {
   const stamp = new Date().toISOString().replace(/[:.]/g, "-");
+  rmSync(suspicion(path), { force: true });
   for (const suffix of ["-wal", "-shm", ""])
     if (existsSync(path + suffix)) renameSync(path + suffix, `${path}.damaged-${stamp}${suffix}`);
   return `${path}.damaged-${stamp}`;

@@ -1,25 +1,34 @@
 // Checkpoints in the project's record: manifests and small chunks in SQLite, large chunks in packs beside it.
-import { createHash, randomBytes } from "node:crypto";
-import { appendFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
-import type {
-  Checkpoint,
-  CheckpointStore,
-  Covariable,
-  LoadedFiles,
-  Manifest,
-  Piece,
-  RestoreRequest,
-} from "./checkpoints.ts";
-import { Pack } from "./pack.ts";
+import { CheckpointRows } from "./checkpoint-rows.ts";
+import type { Checkpoint, CheckpointStore, LoadedFiles, Manifest, RestoreRequest } from "./checkpoints.ts";
+import { type CovariableRow, chunksOf, sha256, toRow } from "./checksums.ts";
+import { ChunkCheck, type PackedChunk } from "./chunk-check.ts";
+import { suspect } from "./database.ts";
+import { PackWriter } from "./pack-writer.ts";
+import { Planner } from "./restore-plan.ts";
+import { Space } from "./space.ts";
+import { Statements } from "./statements.ts";
 import { storeError } from "./store-errors.ts";
 
 /** Chunks of at least so many `bytes` go to a pack; SQLite's own advice puts the border at about 100 KB. */
 const PACKED_BYTES = 65_536;
-/** A pack that is longer than this is followed by another, so that collection frees space in steps, in `bytes`. */
-const PACK_BYTES = 4 * 1024 ** 3;
+
+export interface CheckpointOptions {
+  database: Database.Database;
+  /** directory of packs, on the file system of the staging directories, so that they can be linked there */
+  packs: string;
+  /** directory of loaded files, to collect those that no state speaks of */
+  loaded?: string;
+  /** `bytes` that everything beside the packs and they may take */
+  cap?: number;
+  /** token under which whoever writes is known to be alive */
+  writer: string;
+  isAlive(token: string): boolean;
+  /** told each step of a collection, for tests that end the process there */
+  step?: (name: string) => void;
+}
 
 interface Added {
   name: string;
@@ -30,55 +39,52 @@ interface Added {
   data: Uint8Array | null;
 }
 
-interface OpenPack {
-  id: number;
-  file: Pack;
-  bytes: number;
-}
-
-interface ChunkRow {
-  size: number;
-  pack: number | null;
-  start: number | null;
-  data: Buffer | null;
-}
-
-/** Parts of a checkpoint that are kept as JSON. */
-type Described = "members" | "lost" | "tokens" | "versions" | "data";
-type CheckpointRow = Omit<Checkpoint, Described> & Record<Described, string>;
-
-const CHECKPOINT =
-  "SELECT id, session, parent, cell, at, members, lost, tokens, versions, data FROM checkpoint";
-
 export class SqliteCheckpoints implements CheckpointStore, Disposable {
-  readonly #database: Database.Database;
-  readonly #directory: string;
-  readonly #statements = new Map<string, Database.Statement>();
+  readonly #options: CheckpointOptions;
+  readonly #statements: Statements;
+  readonly #rows: CheckpointRows;
+  readonly #check: ChunkCheck;
+  readonly #planner: Planner;
+  readonly #packs: PackWriter;
+  /** What the states take of the disk, and how that becomes less. */
+  readonly space: Space;
   readonly #pending = new Map<string, Map<string, Added>>();
-  readonly #packs = new Map<string, OpenPack>();
   /** the latest commit of each session: states are written in the order of their cells */
   readonly #turns = new Map<string, Promise<unknown>>();
+  /** groups of each session's head, which are known to be there */
+  readonly #known = new Map<string, { head: number; members: ReadonlySet<string> }>();
+  /** the state each session is being brought to */
+  readonly #pinned = new Map<string, number>();
+  readonly #notices = new Map<string, string[]>();
+  #closed = false;
 
-  /** Packs lie in `directory`, on the file system of the staging directories, so that they can be linked there. */
-  constructor(database: Database.Database, directory: string) {
-    this.#database = database;
-    this.#directory = directory;
+  constructor(options: CheckpointOptions) {
+    const { database, packs, writer } = options;
+    const statements = new Statements(database);
+    this.#options = options;
+    this.#statements = statements;
+    this.#rows = new CheckpointRows(statements);
+    this.#check = new ChunkCheck(statements, packs);
+    this.#planner = new Planner(statements, this.#check);
+    this.#packs = new PackWriter(statements, packs, writer);
+    this.space = new Space({
+      ...options,
+      statements,
+      check: this.#check,
+      packWriter: this.#packs,
+      isPinned: (checkpoint) => [...this.#pinned.values()].includes(checkpoint),
+    });
   }
 
   addChunk(session: string, name: string, data: Uint8Array): void {
     const pending = this.#pendingOf(session);
     if (pending.has(name) || this.#has(session, name)) return;
-    const sha256 = createHash("sha256").update(data).digest();
-    const common = { name, sha256, size: data.length };
+    const common = { name, sha256: sha256(data), size: data.length };
     this.#guard(() => {
-      if (data.length < PACKED_BYTES) {
+      this.space.budget.spend(data.length);
+      if (data.length < PACKED_BYTES)
         pending.set(name, { ...common, pack: null, start: null, data: Buffer.from(data) });
-        return;
-      }
-      const pack = this.#packOf(session);
-      const start = pack.file.append(data);
-      pack.bytes = start + data.length;
-      pending.set(name, { ...common, pack: pack.id, start, data: null });
+      else pending.set(name, { ...common, ...this.#packs.append(session, data), data: null });
     });
   }
 
@@ -88,19 +94,31 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#pending.delete(session);
     const before = this.#turns.get(session) ?? Promise.resolve();
     const written = before.then(async () => {
-      await this.#packs.get(session)?.file.sync();
-      return this.#guard(() =>
-        this.#durably(() => this.#insert(session, cell, { ...manifest, data }, added)),
-      );
+      this.space.budget.spend(1_000 + 40 * manifest.members.length);
+      await this.#packs.sync(session);
+      return this.#statements.durably(() => {
+        const checkpoint = this.#insert(session, cell, { ...manifest, data }, added);
+        this.#packs.seal(session, (pack) => this.#expects(session, pack));
+        return checkpoint;
+      });
     });
     this.#turns.set(
       session,
       written.catch(() => {}),
     );
     try {
-      return await written;
+      const checkpoint = await written;
+      this.#known.set(session, { head: checkpoint.id, members: new Set(checkpoint.members) });
+      this.#pinned.delete(session);
+      for (const { pack, start } of added.values()) if (pack !== null) this.#check.trust(pack, start!);
+      const notice = this.space.budget.notice();
+      if (notice) this.#tell(session, notice);
+      if (this.space.budget.isTight) this.space.relieve();
+      return checkpoint;
     } catch (error) {
-      throw storeError(error, this.#directory);
+      const failure = this.#failure(error);
+      if (failure.code === "store.full") this.space.relieve();
+      throw failure;
     }
   }
 
@@ -109,90 +127,113 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   head(session: string): Checkpoint | undefined {
-    const row = this.#get<CheckpointRow>(
-      `${CHECKPOINT} WHERE id = (SELECT checkpoint FROM head WHERE session = ?)`,
-      session,
-    );
-    return row && toCheckpoint(row);
+    const { found, damaged } = this.#rows.nearest(this.#rows.headId(session));
+    if (damaged.length > 0)
+      this.#tell(
+        session,
+        found
+          ? `The state after cell ${damaged[0]} is damaged on disk; the nearest before it that is whole is that after cell ${found.cell}.`
+          : `The state after cell ${damaged[0]} is damaged on disk, and none before it is kept.`,
+      );
+    return found;
   }
 
   after(session: string, cell: number): Checkpoint | undefined {
-    const row = this.#get<CheckpointRow>(
-      `${CHECKPOINT} WHERE session = ? AND cell = ? ORDER BY id DESC LIMIT 1`,
+    const found = this.#rows.after(session, cell);
+    if (found !== "damaged") return found;
+    throw new ClocheError("store.damaged", {
+      message: `the state after cell ${cell} is damaged on disk`,
+      hint: "Take one before or after it.",
+    });
+  }
+
+  prunedAt(session: string, cell: number): number | undefined {
+    return this.#statements.get<{ at: number }>(
+      "SELECT at FROM pruned WHERE session = ? AND cell = ?",
       session,
       cell,
-    );
-    return row && toCheckpoint(row);
+    )?.at;
   }
 
   moveHead(session: string, checkpoint: Checkpoint | null): void {
-    this.#guard(() => {
-      if (checkpoint) this.#run("INSERT OR REPLACE INTO head VALUES (?, ?)", session, checkpoint.id);
-      else this.#run("DELETE FROM head WHERE session = ?", session);
-    });
+    this.#guard(() =>
+      this.#statements.atomically(() => {
+        this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", checkpoint?.cell ?? 0, session);
+        if (!checkpoint) return this.#statements.run("DELETE FROM head WHERE session = ?", session);
+        if (!this.#statements.get("SELECT 1 FROM checkpoint WHERE id = ?", checkpoint.id))
+          throw new ClocheError("store.damaged", {
+            message: `the state after cell ${checkpoint.cell} was pruned in this moment`,
+            hint: "Take one before or after it.",
+          });
+        return this.#statements.run("INSERT OR REPLACE INTO head VALUES (?, ?)", session, checkpoint.id);
+      }),
+    );
+    this.#pinned.delete(session);
   }
 
   fork(checkpoint: Checkpoint, session: string): Checkpoint {
     return this.#guard(() =>
-      this.#durably(() => {
+      this.#statements.durably(() => {
         // What the parent adds from now on goes to a pack that the fork cannot read.
-        this.#seal(checkpoint.session);
-        for (const digest of checkpoint.members) {
-          const group = this.#covariable(checkpoint.session, digest);
-          for (const name of chunksOf(group))
-            this.#run(
-              `INSERT OR IGNORE INTO chunk (session, name, sha256, size, pack, start, data)
-               SELECT ?, name, sha256, size, pack, start, data FROM chunk WHERE session = ? AND name = ?`,
-              session,
-              checkpoint.session,
-              name,
-            );
-          this.#insertCovariable(session, group);
-        }
-        return this.#insertCheckpoint(session, null, 0, checkpoint);
+        this.#packs.retire(checkpoint.session);
+        for (const digest of checkpoint.members) this.#copyGroup(checkpoint.session, digest, session);
+        this.#statements.run(
+          "UPDATE session SET forked_from = (SELECT name FROM session WHERE id = ?), forked_cell = ? WHERE id = ?",
+          checkpoint.session,
+          checkpoint.cell,
+          session,
+        );
+        return this.#makeHead(this.#rows.insert(session, null, 0, checkpoint));
       }),
     );
   }
 
   plan(checkpoint: Checkpoint, smallFile: string): RestoreRequest {
-    const files = new Map<number, number>();
-    const paths: string[] = [];
-    let small: number | undefined;
-    let smallBytes = 0;
-    const place = (name: string): Piece => {
-      const chunk = this.#get<ChunkRow>(
-        "SELECT size, pack, start, data FROM chunk WHERE session = ? AND name = ?",
-        checkpoint.session,
-        name,
-      );
-      if (!chunk) throw damaged(`chunk ${name} of the state after cell ${checkpoint.cell} is missing`);
-      if (chunk.pack === null) {
-        if (small === undefined) {
-          small = paths.push(smallFile) - 1;
-          writeFileSync(smallFile, "", { mode: 0o444 });
-        }
-        appendFileSync(smallFile, chunk.data!);
-        smallBytes += chunk.size;
-        return [small, smallBytes - chunk.size, chunk.size];
-      }
-      let index = files.get(chunk.pack);
-      if (index === undefined) {
-        index = paths.push(this.#packPath(chunk.pack)) - 1;
-        files.set(chunk.pack, index);
-      }
-      return [index, chunk.start!, chunk.size];
-    };
-    const locate = (names: string[]) => joined(names.map(place));
-    const members = checkpoint.members.map((digest) => {
-      const group = this.#covariable(checkpoint.session, digest);
-      return { ...group, at: { header: locate(group.header), buffers: group.buffers.map(locate) } };
+    return this.#guard(() => {
+      const { session, cell } = checkpoint;
+      this.#pinned.set(session, checkpoint.id);
+      const { request, damaged, nameless, unchecked } = this.#planner.plan(checkpoint, smallFile);
+      this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+      if (damaged.length > 0 || nameless > 0) this.#tell(session, damageSentence(cell, damaged, nameless));
+      if (unchecked.length > 0) void this.#checkBehind(session, cell, unchecked);
+      return request;
     });
-    return { members, lost: checkpoint.lost, tokens: checkpoint.tokens, files: paths };
+  }
+
+  takeNotices(session: string): string[] {
+    const notices = this.#notices.get(session) ?? [];
+    this.#notices.delete(session);
+    return notices;
+  }
+
+  bytes(session: string): number {
+    return (
+      this.#statements.get<{ bytes: number | null }>(
+        "SELECT sum(size) AS bytes FROM chunk WHERE session = ?",
+        session,
+      )?.bytes ?? 0
+    );
+  }
+
+  /** Checks every large chunk and takes those that are damaged out of use; returns how many that were. */
+  async checkAll(): Promise<number> {
+    let damaged = 0;
+    const chunks = this.#statements.all<PackedChunk>(
+      "SELECT pack, start, size, sha256 FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
+    );
+    for (const chunk of chunks) {
+      if (this.#closed || (await this.#check.isSoundSlowly(chunk))) continue;
+      this.#check.quarantine(chunk);
+      damaged += 1;
+    }
+    return damaged;
   }
 
   [Symbol.dispose](): void {
-    for (const { file } of this.#packs.values()) file[Symbol.dispose]();
-    this.#packs.clear();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.space[Symbol.dispose]();
+    this.#packs[Symbol.dispose]();
   }
 
   #insert(
@@ -202,8 +243,10 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     added: Map<string, Added>,
   ): Checkpoint {
     for (const chunk of added.values())
-      this.#run(
-        "INSERT OR IGNORE INTO chunk (session, name, sha256, size, pack, start, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      this.#statements.run(
+        `INSERT INTO chunk (session, name, sha256, size, pack, start, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (session, name) DO UPDATE SET sha256 = excluded.sha256, size = excluded.size, damaged = 0,
+           pack = excluded.pack, start = excluded.start, data = excluded.data WHERE damaged = 1`,
         session,
         chunk.name,
         chunk.sha256,
@@ -213,69 +256,71 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
         chunk.data,
       );
     for (const group of manifest.groups) {
-      for (const name of chunksOf(group))
-        if (!this.#has(session, name))
-          throw new ClocheError("wire.violation", { message: "a state that names bytes which never came" });
-      this.#insertCovariable(session, group);
+      for (const name of chunksOf(group)) if (!this.#has(session, name)) throw unheld();
+      this.#insertGroup(session, toRow(group));
     }
+    const head = this.#rows.headId(session);
+    const known = this.#known.get(session);
     for (const digest of manifest.members)
-      if (!this.#get("SELECT 1 FROM covariable WHERE session = ? AND digest = ?", session, digest))
-        throw new ClocheError("wire.violation", { message: "a state of variables that never came" });
-    const head = this.#get<{ checkpoint: number }>("SELECT checkpoint FROM head WHERE session = ?", session);
-    return this.#insertCheckpoint(session, head?.checkpoint ?? null, cell, manifest);
+      if (!(known?.head === head && known?.members.has(digest)) && !this.#hasGroup(session, digest))
+        throw unheld();
+    this.#statements.run(
+      "UPDATE cell SET touched = ? WHERE session = ? AND cell = ?",
+      JSON.stringify(touched(cell, manifest)),
+      session,
+      cell,
+    );
+    this.#statements.run("DELETE FROM pruned WHERE session = ? AND cell = ?", session, cell);
+    return this.#makeHead(this.#rows.insert(session, head ?? null, cell, manifest));
   }
 
-  #insertCovariable(session: string, { digest, bytes, ...description }: Covariable): void {
-    this.#run(
-      "INSERT OR IGNORE INTO covariable (session, digest, description, bytes) VALUES (?, ?, ?, ?)",
+  #makeHead(checkpoint: Checkpoint): Checkpoint {
+    this.#statements.run("INSERT OR REPLACE INTO head VALUES (?, ?)", checkpoint.session, checkpoint.id);
+    return checkpoint;
+  }
+
+  /** A group that is there stays as it is: a kernel cannot rewrite what an earlier state means. */
+  #insertGroup(session: string, { digest, description, sha256: sum, bytes }: CovariableRow): void {
+    if (this.#planner.covariable(session, digest)) return;
+    this.#statements.run(
+      "INSERT OR REPLACE INTO covariable (session, digest, description, sha256, bytes) VALUES (?, ?, ?, ?, ?)",
       session,
       digest,
-      JSON.stringify(description),
+      description,
+      sum,
       bytes,
     );
   }
 
-  #insertCheckpoint(
-    session: string,
-    parent: number | null,
-    cell: number,
-    { members, lost, tokens, versions, data }: Pick<Checkpoint, Described>,
-  ): Checkpoint {
-    const at = Date.now();
-    const id = Number(
-      this.#run(
-        "INSERT INTO checkpoint (session, parent, cell, at, members, lost, tokens, versions, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        session,
-        parent,
-        cell,
-        at,
-        JSON.stringify(members),
-        JSON.stringify(lost),
-        JSON.stringify(tokens),
-        JSON.stringify(versions),
-        JSON.stringify(data),
-      ).lastInsertRowid,
-    );
-    this.#run("INSERT OR REPLACE INTO head VALUES (?, ?)", session, id);
-    return { id, session, parent, cell, at, members, lost, tokens, versions, data };
-  }
-
-  #covariable(session: string, digest: string): Covariable {
-    const row = this.#get<{ description: string; bytes: number }>(
-      "SELECT description, bytes FROM covariable WHERE session = ? AND digest = ?",
-      session,
-      digest,
-    );
-    if (!row) throw damaged(`a group of variables (${digest}) is missing`);
-    return {
-      ...(JSON.parse(row.description) as Omit<Covariable, "digest" | "bytes">),
-      digest,
-      bytes: row.bytes,
-    };
+  #copyGroup(from: string, digest: string, to: string): void {
+    const group = this.#planner.covariable(from, digest);
+    if (!group) return;
+    for (const name of chunksOf(group))
+      this.#statements.run(
+        `INSERT OR IGNORE INTO chunk (session, name, sha256, size, damaged, pack, start, data)
+         SELECT ?, name, sha256, size, damaged, pack, start, data FROM chunk WHERE session = ? AND name = ?`,
+        to,
+        from,
+        name,
+      );
+    this.#insertGroup(to, toRow(group));
   }
 
   #has(session: string, name: string): boolean {
-    return this.#get("SELECT 1 FROM chunk WHERE session = ? AND name = ?", session, name) !== undefined;
+    return (
+      this.#statements.get(
+        "SELECT 1 FROM chunk WHERE session = ? AND name = ? AND damaged = 0",
+        session,
+        name,
+      ) !== undefined
+    );
+  }
+
+  #hasGroup(session: string, digest: string): boolean {
+    return (
+      this.#statements.get("SELECT 1 FROM covariable WHERE session = ? AND digest = ?", session, digest) !==
+      undefined
+    );
   }
 
   #pendingOf(session: string): Map<string, Added> {
@@ -287,91 +332,80 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     return pending;
   }
 
-  #packOf(session: string): OpenPack {
-    let pack = this.#packs.get(session);
-    if (pack && pack.bytes < PACK_BYTES) return pack;
-    this.#seal(session);
-    const file = `${randomBytes(8).toString("hex")}.pack`;
-    const { lastInsertRowid } = this.#run("INSERT INTO pack (session, file) VALUES (?, ?)", session, file);
-    pack = { id: Number(lastInsertRowid), file: new Pack(join(this.#directory, file)), bytes: 0 };
-    this.#packs.set(session, pack);
-    return pack;
+  /** Does a state that is on its way name something in this pack? */
+  #expects(session: string, pack: number): boolean {
+    return [...(this.#pending.get(session)?.values() ?? [])].some((chunk) => chunk.pack === pack);
   }
 
-  #seal(session: string): void {
-    this.#packs.get(session)?.file[Symbol.dispose]();
-    this.#packs.delete(session);
-    this.#run("UPDATE pack SET sealed = 1 WHERE session = ?", session);
-  }
-
-  #packPath(id: number): string {
-    const row = this.#get<{ file: string }>("SELECT file FROM pack WHERE id = ?", id);
-    if (!row) throw damaged(`pack ${id} is missing`);
-    return join(this.#directory, row.file);
-  }
-
-  /** Runs `work` in a transaction that survives the loss of power. */
-  #durably<T>(work: () => T): T {
-    this.#database.pragma("synchronous = FULL");
+  /** Looks at what a kernel was given unchecked, and says so where it was not what it had been. */
+  async #checkBehind(
+    session: string,
+    cell: number,
+    unchecked: { chunk: PackedChunk; names: string[] }[],
+  ): Promise<void> {
+    const damaged = new Set<string>();
     try {
-      return this.#database.transaction(work).immediate();
-    } finally {
-      this.#database.pragma("synchronous = NORMAL");
+      for (const { chunk, names } of unchecked) {
+        if (this.#closed) return;
+        if (this.#check.isTrusted(chunk) || (await this.#check.isSoundSlowly(chunk))) continue;
+        if (this.#closed) return;
+        this.#check.quarantine(chunk);
+        for (const name of names) damaged.add(name);
+      }
+    } catch {
+      // The record was closed meanwhile.
     }
+    if (damaged.size > 0)
+      this.#tell(
+        session,
+        `${damageSentence(cell, [...damaged], 0)} They were brought back before that was found: do not trust their values.`,
+      );
+  }
+
+  #tell(session: string, sentence: string): void {
+    const notices = this.#notices.get(session) ?? [];
+    if (!notices.includes(sentence)) notices.push(sentence);
+    this.#notices.set(session, notices);
   }
 
   #guard<T>(work: () => T): T {
     try {
       return work();
     } catch (error) {
-      throw storeError(error, this.#directory);
+      throw this.#failure(error);
     }
   }
 
-  #run(sql: string, ...parameters: unknown[]): Database.RunResult {
-    return this.#statement(sql).run(...parameters);
-  }
-
-  #get<Row>(sql: string, ...parameters: unknown[]): Row | undefined {
-    return this.#statement(sql).get(...parameters) as Row | undefined;
-  }
-
-  #statement(sql: string): Database.Statement {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
+  #failure(error: unknown): ClocheError {
+    const failure = storeError(error, this.#options.packs);
+    if (String((error as { code?: unknown }).code).startsWith("SQLITE_CORRUPT"))
+      suspect(this.#options.database.name);
+    return failure;
   }
 }
 
-/** Pieces that follow one another in a file become one, so that they can be mapped as one. */
-function joined(pieces: Piece[]): Piece[] {
-  const made: Piece[] = [];
-  for (const [file, offset, length] of pieces) {
-    const last = made.at(-1);
-    if (last && last[0] === file && last[1] + last[2] === offset) last[2] += length;
-    else made.push([file, offset, length]);
-  }
-  return made;
+/** Variables a cell made, changed or could not have kept. */
+function touched(cell: number, { groups, lost }: Manifest): string[] {
+  const names = new Set(groups.flatMap((group) => group.names));
+  for (const [name, entry] of Object.entries(lost)) if (entry.cell === cell) names.add(name);
+  return [...names].filter((name) => name !== "\0process").sort();
 }
 
-function chunksOf({ header, buffers }: Covariable): string[] {
-  return [...header, ...buffers.flat()];
+function unheld(): ClocheError {
+  return new ClocheError("wire.violation", {
+    message: "it names bytes that this session never sent, or that were freed meanwhile",
+    hint: "The state after the next cell is kept whole.",
+  });
 }
 
-function toCheckpoint(row: CheckpointRow): Checkpoint {
-  return {
-    ...row,
-    members: JSON.parse(row.members),
-    lost: JSON.parse(row.lost),
-    tokens: JSON.parse(row.tokens),
-    versions: JSON.parse(row.versions),
-    data: JSON.parse(row.data),
-  };
-}
-
-function damaged(message: string): ClocheError {
-  return new ClocheError("store.damaged", { message });
+function damageSentence(cell: number, names: string[], nameless: number): string {
+  const variables = names.filter((name) => !name.startsWith("\0"));
+  const parts = [
+    ...(variables.length > 0 ? [`the bytes of ${variables.slice(0, 20).join(", ")}`] : []),
+    ...(variables.length > 20 ? [`${variables.length - 20} more`] : []),
+    ...(names.includes("\0files") ? ["the files of /workspace"] : []),
+    ...(names.includes("\0process") ? ["settings such as the random state"] : []),
+    ...(nameless > 0 ? [`${nameless} groups of variables whose names are lost`] : []),
+  ];
+  return `In the state after cell ${cell}, damaged on disk and not brought back: ${parts.join("; ")}.`;
 }

@@ -1,10 +1,14 @@
 // The project's record in SQLite: sessions and who holds them, cells, outputs, images.
 import { randomBytes } from "node:crypto";
-import type Database from "better-sqlite3";
+import { rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ClocheError } from "../shared/errors.ts";
-import { openDatabase } from "./database.ts";
+import { deadPacks } from "./collect.ts";
+import { openDatabase, suspect } from "./database.ts";
+import { type History, readHistory } from "./history.ts";
 import type { Owners } from "./lease.ts";
-import { SqliteCheckpoints } from "./sqlite-checkpoints.ts";
+import { type CheckpointOptions, SqliteCheckpoints } from "./sqlite-checkpoints.ts";
+import { Statements } from "./statements.ts";
 import type { CellImage, CellKind, CellRecord, CellResult, Claim, SessionRecord, Store } from "./store.ts";
 import { storeError } from "./store-errors.ts";
 
@@ -29,12 +33,10 @@ export class SqliteStore implements Store {
   readonly path: string;
   /** A sentence for the first answer, where the earlier record could not be used. */
   readonly notice: string | undefined;
-  readonly #database: Database.Database;
+  readonly #statements: Statements;
   readonly #owners: Owners;
+  readonly #token: string;
   #checkpoints: SqliteCheckpoints | undefined;
-  readonly #statements = new Map<string, Database.Statement>();
-  /** Runs its argument in a transaction; made once, because making one takes longer than a small write. */
-  readonly #transaction: Database.Transaction<(work: () => unknown) => unknown>;
 
   /**
    * Opens the record at `path`. A server passes its lease's `token`, so that
@@ -44,9 +46,9 @@ export class SqliteStore implements Store {
     const { database, notice } = openDatabase(path);
     this.path = path;
     this.notice = notice;
-    this.#database = database;
-    this.#transaction = database.transaction((work) => work());
+    this.#statements = new Statements(database);
     this.#owners = owners;
+    this.#token = token ?? "";
     if (token !== undefined) this.#register(token);
   }
 
@@ -100,10 +102,19 @@ export class SqliteStore implements Store {
       this.#run("DELETE FROM session WHERE id = ?", found.id);
     });
     this.#read(() => {
-      // A deleted row stays readable in the file's free pages and in the log until both are written anew.
-      this.#database.exec("VACUUM");
-      this.#database.pragma("wal_checkpoint(TRUNCATE)");
+      const packs = join(dirname(this.path), "packs");
+      const isAlive = (token: string) => this.#owners.isAlive(token);
+      for (const path of deadPacks(this.#statements, packs, isAlive)) rmSync(path, { force: true });
+      this.vacuum();
     });
+  }
+
+  /** Writes the file anew without its free pages. */
+  vacuum(): void {
+    const { database } = this.#statements;
+    // A deleted row stays readable in the file's free pages and in the log until both are written anew.
+    database.exec("VACUUM");
+    database.pragma("wal_checkpoint(TRUNCATE)");
   }
 
   sessions(): SessionRecord[] {
@@ -126,9 +137,9 @@ export class SqliteStore implements Store {
   beginCell(session: string, kind: CellKind, code: string): number {
     return this.#write(() => {
       const now = Date.now();
-      const next = this.#get<{ next: number }>(
+      const next = this.#get<{ next: number; base: number }>(
         `UPDATE session SET next_cell = next_cell + 1, had_state = 1, last_used_at = ? WHERE id = ?
-         RETURNING next_cell AS next`,
+         RETURNING next_cell AS next, at_cell AS base`,
         now,
         session,
       );
@@ -139,13 +150,15 @@ export class SqliteStore implements Store {
         });
       const cell = next.next - 1;
       this.#run(
-        "INSERT INTO cell (session, cell, kind, code, status, started_at) VALUES (?, ?, ?, ?, 'running', ?)",
+        "INSERT INTO cell (session, cell, kind, code, status, started_at, base) VALUES (?, ?, ?, ?, 'running', ?, ?)",
         session,
         cell,
         kind,
         code,
         now,
+        next.base,
       );
+      this.#run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
       return cell;
     });
   }
@@ -209,14 +222,26 @@ export class SqliteStore implements Store {
     const cells = (list: number[]) => `${list.length === 1 ? "cell" : "cells"} ${list.join(", ")}`;
     return [
       ...(ran.length > 0 ? [`what ${cells(ran)} did is not in it`] : []),
-      ...(cut.length > 0 ? [`${cells(cut)} did not end`] : []),
+      ...(cut.length > 0
+        ? [`${cells(cut)} ${cut.length === 1 ? "was" : "were"} running then and did not end`]
+        : []),
     ].join("; ");
   }
 
-  /** The same record's checkpoints; packs lie in `directory`. Owned by this store. */
-  checkpoints(directory: string): SqliteCheckpoints {
-    this.#checkpoints ??= new SqliteCheckpoints(this.#database, directory);
+  /** The same record's checkpoints, beside it in `packs`. Owned by this store. */
+  checkpoints(options: Pick<CheckpointOptions, "packs" | "loaded" | "cap" | "step">): SqliteCheckpoints {
+    this.#checkpoints ??= new SqliteCheckpoints({
+      ...options,
+      database: this.#statements.database,
+      writer: this.#token,
+      isAlive: (token) => this.#owners.isAlive(token),
+    });
     return this.#checkpoints;
+  }
+
+  /** What is on record of a session's past. */
+  history(session: string): History {
+    return this.#read(() => readHistory(this.#statements, session));
   }
 
   images(session: string, cell: number): CellImage[] {
@@ -236,13 +261,19 @@ export class SqliteStore implements Store {
         session,
       );
       this.#run("UPDATE cell SET status = 'lost' WHERE session = ? AND status = 'running'", session);
-      this.#run("UPDATE session SET had_state = 0 WHERE id = ?", session);
+      // It comes back to its head, where it has one.
+      this.#run(
+        `UPDATE session SET had_state = 0, at_cell = coalesce((SELECT cell FROM checkpoint WHERE id =
+           (SELECT checkpoint FROM head WHERE session = session.id)), 0) WHERE id = ?`,
+        session,
+      );
       return lost.map((cell) => ({ ...cell, status: "lost" as const }));
     });
   }
 
   [Symbol.dispose](): void {
-    this.#database.close();
+    this.#checkpoints?.[Symbol.dispose]();
+    this.#statements.database.close();
   }
 
   #register(token: string): void {
@@ -280,9 +311,9 @@ export class SqliteStore implements Store {
   /** One transaction that takes the write lock first, so that what it reads stays true until it commits. */
   #write<T>(work: () => T): T {
     try {
-      return this.#transaction.immediate(work) as T;
+      return this.#statements.atomically(work);
     } catch (cause) {
-      throw storeError(cause, this.path);
+      throw this.#failure(cause);
     }
   }
 
@@ -290,29 +321,26 @@ export class SqliteStore implements Store {
     try {
       return work();
     } catch (cause) {
-      throw storeError(cause, this.path);
+      throw this.#failure(cause);
     }
+  }
+
+  #failure(cause: unknown): ClocheError {
+    const failure = storeError(cause, this.path);
+    if (failure.code === "store.damaged") suspect(this.path);
+    return failure;
   }
 
   #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
-    return this.#statement(sql).get(...values) as Row | undefined;
+    return this.#statements.get<Row>(sql, ...values);
   }
 
   #all<Row>(sql: string, ...values: unknown[]): Row[] {
-    return this.#statement(sql).all(...values) as Row[];
+    return this.#statements.all<Row>(sql, ...values);
   }
 
   #run(sql: string, ...values: unknown[]): void {
-    this.#statement(sql).run(...values);
-  }
-
-  #statement(sql: string): Database.Statement {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
+    this.#statements.run(sql, ...values);
   }
 }
 

@@ -122,7 +122,7 @@ export class House implements Disposable {
     return new Session({
       record: this.store.claim(name, this.token).session,
       store: this.store,
-      checkpoints: this.store.checkpoints(join(this.directory, "packs")),
+      checkpoints: this.store.checkpoints({ packs: join(this.directory, "packs") }),
       loaded: new KeptFiles(join(this.directory, "loaded")),
       log,
       openFiles: () => undefined as never,
