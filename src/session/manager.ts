@@ -90,8 +90,8 @@ export class SessionManager implements AsyncDisposable {
    * Opens the state of session `from` after cell `number` as session `into`, and leaves the other alone. Throws
    * `cell.unknown`, and `input.invalid` where `into` is in use.
    */
-  fork(from: Session, number: number, into: string): Session {
-    const checkpoint = from.stateAfter(number);
+  async fork(from: Session, number: number, into: string): Promise<Session> {
+    const checkpoint = await from.stateAfter(number);
     if (this.options.store.sessions().some(({ name, nextCell }) => name === into && nextCell > 1))
       throw new ClocheError("input.invalid", {
         message: `there is a session ${into} already`,
@@ -168,13 +168,13 @@ export class SessionManager implements AsyncDisposable {
 
   /** A session that could not have a kernel is refused before it has a cell. */
   private checkRoom(name: string): void {
-    if (this.hasRoom() || this.idle().length > 0) return;
+    if (this.hasRoom(this.live()) || this.idle().length > 0) return;
     throw this.noRoom(name);
   }
 
   /** Saves and ends idle sessions, the longest idle first, until one more kernel has its place. */
   private async makeRoom(session: Session): Promise<void> {
-    while (!this.hasRoom()) {
+    while (!this.hasRoom(this.live().filter((other) => other !== session))) {
       let freed = false;
       for (const idle of this.idle())
         if (idle !== session && (await idle.shelve())) {
@@ -185,8 +185,7 @@ export class SessionManager implements AsyncDisposable {
     }
   }
 
-  private hasRoom(): boolean {
-    const live = this.live().length;
+  private hasRoom({ length: live }: Session[]): boolean {
     return live < this.options.limit && (live === 0 || this.options.freeMemory() >= SESSION_BYTES);
   }
 

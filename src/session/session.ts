@@ -179,6 +179,8 @@ export class Session {
     this.touch();
     const running = this.current;
     running?.interrupt();
+    // What the last cell did can be gone back to, also after this.
+    if (!running) await this.keeper.settled(SHELVE_MS);
     // Calls that wait find the session empty: none of them gets in between the restart and the end of this.
     const turn = this.turnstile.enter(RESET_DEADLINE_MS, undefined, true);
     const emptied = this.slot.open;
@@ -193,6 +195,7 @@ export class Session {
       // The kernel may have come up, with the cell in it, while that was being stopped.
       if (this.slot.open !== emptied) await this.slot.restart({ wipe: true, reason: RESET });
       this.keeper.lost();
+      await this.keeper.settled(RESET_DEADLINE_MS);
       await this.slot.clearFiles();
       this.options.checkpoints.moveHead(this.id, null);
       this.markEmpty();
@@ -208,16 +211,12 @@ export class Session {
    * that state was not kept; then the session is as it was.
    */
   async goTo(number: number): Promise<{ stopped: number | undefined; missing: string[] }> {
-    const checkpoint = this.stateAfter(number);
+    const checkpoint = await this.stateAfter(number);
     const running = this.current;
     if (running) await this.end(running);
     const release = await this.enter({ waitMs: RESET_DEADLINE_MS }, "This reset");
     try {
-      if (!(await this.keeper.settled(RESET_DEADLINE_MS)))
-        throw new ClocheError("timeout", {
-          message: "what the session holds now is still being written down",
-          hint: "Call reset again in a moment.",
-        });
+      await this.settled();
       const kernel = await this.slot.ready();
       const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
       this.options.checkpoints.moveHead(this.id, checkpoint);
@@ -227,9 +226,14 @@ export class Session {
     }
   }
 
-  /** The state after cell `number`, for a fork. Throws `cell.unknown`. */
-  stateAfter(number: number): Checkpoint {
-    const checkpoint = this.options.checkpoints.after(this.id, number);
+  /** The state after cell `number`, which may be on its way. Throws `cell.unknown`, `timeout`. */
+  async stateAfter(number: number): Promise<Checkpoint> {
+    const { checkpoints } = this.options;
+    let checkpoint = checkpoints.after(this.id, number);
+    if (!checkpoint && number !== this.current?.number) {
+      await this.settled();
+      checkpoint = checkpoints.after(this.id, number);
+    }
     if (checkpoint) return checkpoint;
     const last = this.options.store.lastCell(this.id);
     throw new ClocheError("cell.unknown", {
@@ -241,6 +245,15 @@ export class Session {
         number > last
           ? `Its cells are 1 to ${last}.`
           : "The cell was lost or never ended; take one before or after it.",
+    });
+  }
+
+  /** Nothing is on its way to the disk any more. Throws `timeout`. */
+  private async settled(): Promise<void> {
+    if (await this.keeper.settled(RESET_DEADLINE_MS)) return;
+    throw new ClocheError("timeout", {
+      message: "what the session holds is still being written down",
+      hint: "Call again in a moment.",
     });
   }
 

@@ -3,7 +3,7 @@ import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Capture, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
-import { asClocheError, type ClocheError } from "../shared/errors.ts";
+import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Checkpoint, CheckpointStore, LoadedFiles } from "../snapshots/checkpoints.ts";
 

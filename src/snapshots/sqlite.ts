@@ -213,18 +213,15 @@ export class SqliteStore implements Store {
         running ?? null,
       ),
     );
-    const ran = rows
-      .filter(({ status }) => status !== "running" && status !== "lost")
-      .map(({ cell }) => cell);
-    const cut = rows
-      .filter(({ status }) => status === "running" || status === "lost")
-      .map(({ cell }) => cell);
-    const cells = (list: number[]) => `${list.length === 1 ? "cell" : "cells"} ${list.join(", ")}`;
+    // Cells run one after another: all but the last have ended, and that one perhaps, a moment before.
+    const last = rows.at(-1);
+    const cut = last && (last.status === "running" || last.status === "lost") ? last.cell : undefined;
+    const ran = rows.map(({ cell }) => cell).filter((cell) => cell !== cut);
     return [
-      ...(ran.length > 0 ? [`what ${cells(ran)} did is not in it`] : []),
-      ...(cut.length > 0
-        ? [`${cells(cut)} ${cut.length === 1 ? "was" : "were"} running then and did not end`]
+      ...(ran.length > 0
+        ? [`what ${ran.length === 1 ? "cell" : "cells"} ${ran.join(", ")} did is not in it`]
         : []),
+      ...(cut === undefined ? [] : [`cell ${cut} was running then, or had just ended`]),
     ].join("; ");
   }
 

@@ -21,7 +21,7 @@ export const reset = defineTool({
       throw new ClocheError("input.invalid", { message: "into goes with to: the cell to start from" });
     const session = sessions.findKnown(name);
     if (to !== undefined && into !== undefined) {
-      const made = sessions.fork(session, to, into);
+      const made = await sessions.fork(session, to, into);
       response.text(`Session ${made.name} starts as ${session.name} was after cell ${to}.`);
       return;
     }
