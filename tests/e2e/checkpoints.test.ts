@@ -124,10 +124,17 @@ eachSandbox("checkpoints", (kind) => {
         expect(Number(found)).toBeGreaterThanOrEqual(1);
         for (const { cell } of answered)
           if (cell > kept)
-          expect(text).toMatch(
-            new RegExp(`what cells? .*\\b${cell}\\b.* did is not|cell ${cell} was running then, or had just ended`),
-          );
-    });
+            expect(text).toMatch(
+              new RegExp(
+                `what cells? .*\\b${cell}\\b.* did is not|cell ${cell} was running then, or had just ended`,
+              ),
+            );
+      },
+    );
+
+    test("in the middle of a cell brings back what was before it", async () => {
+      const session = "middle";
+      await server.exec(PAIR, { session });
       const { cell } = await server.exec(STEP, { session });
       const running = await server.exec(`${STEP}\nimport time\ntime.sleep(100)`, { session, wait_s: 0.5 });
       await restart();
