@@ -8,6 +8,7 @@ values were taken down.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,13 @@ def digest(values: dict[str, Any], namespace: dict[str, Any], shell: Any = None,
     whose value is looked into.
     """
     walk = Walk(known_things(namespace, shell), trace=trace)
-    found = walk.run(values)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        found = walk.run(values)
+    finally:
+        if collects:
+            gc.enable()
     return Digest(found, frozenset(walk.opaque), tuple(walk.lines or ()))
 
 
@@ -44,6 +51,8 @@ def explain(before: Digest, after: Digest) -> str:
 
 
 def _around(one: str, other: str) -> str:
-    at = next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    at = next(
+        (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
     start = max(0, at - 30)
     return f"{one[start : at + 40]!r} became {other[start : at + 40]!r}"

@@ -1,4 +1,4 @@
-"""Functions and classes: named where an import gives the very same one, described in full where the session made them."""
+"""Functions and classes: named where an import gives the very same one, described in full where a cell made them."""
 
 from __future__ import annotations
 
@@ -92,14 +92,18 @@ def describe_class(walk: Walk, cls: type) -> list[Any]:
     read = type.__getattribute__
     members = type.__dict__["__dict__"].__get__(cls)
     parts: list[Any] = [
-        "class", walk.kind(type(cls)), read(cls, "__name__"), read(cls, "__qualname__"), walk.ref(members.get("__module__")),
-        walk.refs(type.__dict__["__bases__"].__get__(cls)), read(cls, "__basicsize__"), read(cls, "__dictoffset__") != 0,
+        "class", walk.kind(type(cls)), read(cls, "__name__"), read(cls, "__qualname__"),
+        walk.ref(members.get("__module__")),
+        walk.refs(type.__dict__["__bases__"].__get__(cls)), read(cls, "__basicsize__"),
+        read(cls, "__dictoffset__") != 0,
         read(cls, "__weakrefoffset__") != 0, read(cls, "__itemsize__"),
     ]  # fmt: skip
     import enum
 
     if not issubclass(type(cls), enum.EnumType):
-        parts.append([name for name, value in members.items() if not name.startswith("__") and _is_written(name, value)])
+        parts.append(
+            [name for name, value in members.items() if not name.startswith("__") and _is_written(name, value)]
+        )
     for name in sorted(map(str, members)):
         value = members.get(name)
         if name in _SKIPPED:

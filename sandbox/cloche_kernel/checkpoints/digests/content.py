@@ -50,7 +50,7 @@ def _counted(walk: Walk, things: list[Any], owner: Any) -> list[Any]:
 
 
 def _deque(walk: Walk, thing: Any) -> list[Any]:
-    return [deque.maxlen.__get__(thing), walk.sequence(list(deque.__iter__(thing)))]  # type: ignore[attr-defined]
+    return [deque.maxlen.__get__(thing), walk.sequence(list(deque.__iter__(thing)))]
 
 
 def _bytearray(walk: Walk, thing: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cloche_kernel.checkpoints.digests import arrow
 from cloche_kernel.checkpoints.digests.walk import Describe, Walk
 
 
@@ -32,8 +33,9 @@ def _backed(walk: Walk, thing: Any) -> list[Any]:
     return [walk.ref(thing._ndarray), walk.ref(thing.dtype)]
 
 
-def _offset(walk: Walk, offset: Any) -> list[Any]:
-    return [repr(offset), str(offset.freqstr), walk.ref(offset.kwds if hasattr(offset, "kwds") else None)]
+def _over_arrow(walk: Walk, thing: Any) -> list[Any]:
+    """Its Arrow data in one piece: pandas cuts it as it likes."""
+    return [arrow.fingerprint(thing._pa_array.combine_chunks())]
 
 
 def _moment(walk: Walk, thing: Any) -> list[Any]:
@@ -52,6 +54,8 @@ CONTENT: dict[str, Describe] = {
     "pandas.core.internals.managers.SingleBlockManager": _manager,
     _CORE + "internals.BlockValuesRefs": _tally,
     _CORE + "arrays.NDArrayBacked": _backed,
+    "pandas.core.arrays.arrow.array.ArrowExtensionArray": _over_arrow,
+    "pandas.arrays.ArrowExtensionArray": _over_arrow,
     _CORE + "tslibs.timestamps._Timestamp": _moment,
     _CORE + "tslibs.timedeltas._Timedelta": _moment,
     "pandas.core.flags.Flags": _flags,
@@ -63,6 +67,9 @@ SKIPPED: dict[str, frozenset[str]] = {
     "pandas.core.indexes.base.Index": frozenset({"_cache", "_engine", "_id", "_references"}),
     "pandas.Index": frozenset({"_cache", "_engine", "_id", "_references"}),
     "pandas.core.internals.managers.BaseBlockManager": frozenset(
-        {"_known_consolidated", "_is_consolidated", "_blknos", "_blklocs"}
+        {"_known_consolidated", "_is_consolidated", "_blknos", "_blklocs", "_cache", "axes", "blocks"}
     ),
+    "pandas.core.arrays.base.ExtensionArray": frozenset({"_cache"}),
+    "pandas.core.arrays.arrow.array.ArrowExtensionArray": frozenset({"_pa_array"}),
+    "pandas.arrays.ArrowExtensionArray": frozenset({"_pa_array"}),
 }

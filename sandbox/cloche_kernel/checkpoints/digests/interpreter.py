@@ -166,9 +166,10 @@ def _path(walk: Walk, thing: Any) -> list[Any]:
 
 
 def _logger(walk: Walk, thing: Any) -> list[Any]:
-    if logging.Logger.manager.loggerDict.get(thing.name) is thing or thing is logging.root:
-        return ["logger", thing.name]
-    return ["logger apart", thing.name, walk.ref(vars(thing))]
+    name: str = thing.name
+    if logging.Logger.manager.loggerDict.get(name) is thing or thing is logging.root:
+        return ["logger", name]
+    return ["logger apart", name, walk.ref(vars(thing))]
 
 
 def _memoryview(walk: Walk, thing: Any) -> list[Any]:
@@ -186,17 +187,13 @@ def _memoryview(walk: Walk, thing: Any) -> list[Any]:
     return ["memoryview", *parts, walk.ref(thing.obj), span]
 
 
-def _range(walk: Walk, thing: Any) -> list[Any]:
-    return ["range", thing.start, thing.stop, thing.step]
-
-
 def _bare(walk: Walk, thing: Any) -> list[Any]:
     return ["object"]
 
 
 _COPIED = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__annotate__"})
 _property = _members("fget", "fset", "fdel", "__doc__")
-_ITERATORS = (
+_ITERATORS: tuple[type, ...] = (
     type(iter([])), type(iter(())), type(iter("")), type(iter("é")), type(iter(b"")), type(iter(bytearray())),
     type(iter(range(0))), type(iter(range(1 << 70))), type(iter(set())), type(iter({})), type(iter({}.values())),
     type(iter({}.items())), type(reversed([])), type(reversed({})), reversed, enumerate, zip, map, filter,
@@ -237,7 +234,6 @@ EXACT: dict[type, Describe] = {
     classmethod: _wrapped,
     super: _members("__thisclass__", "__self__"),
     slice: _members("start", "stop", "step"),
-    range: _range,
     functools.partial: _members("func", "args", "keywords"),
     functools._lru_cache_wrapper: _cache,
     type(functools.cmp_to_key(lambda a, b: 0)): _held,

@@ -66,6 +66,8 @@ def _with_attributes(kind: type, base: type, describe: Describe | None, by_value
 
 
 def _by_its_word(kind: type) -> Describe:
+    skipped = libraries.skipped(kind)
+
     def handler(walk: Walk, thing: Any) -> list[Any]:
         if (name := _name_of_singleton(thing, kind)) is not None:
             return ["named", name]
@@ -75,7 +77,7 @@ def _by_its_word(kind: type) -> Describe:
             walk.note_opaque(kind)
             return ["opaque", walk.kind(kind)]
         walk.keep.append(reduced)
-        return [walk.kind(kind), objects.describe_reduced(walk, reduced)]
+        return [walk.kind(kind), objects.describe_reduced(walk, reduced, skipped)]
 
     return handler
 
@@ -88,8 +90,8 @@ def _name_of_singleton(thing: Any, kind: type) -> str | None:
     if isinstance(thing, enum.Enum):
         members = kind._member_map_  # type: ignore[attr-defined]
         return f"{code.name_of(kind)}.{thing._name_}" if members.get(thing._name_) is thing else None
-    name = getattr(kind, "__module__", None)
-    module = sys.modules.get(name) if isinstance(name, str) else None
+    name = str(kind.__module__)
+    module = sys.modules.get(name)
     if module is None or name in ("__main__", "builtins"):
         return None
     members = vars(module)

@@ -19,7 +19,7 @@ def handler_of(kind: type) -> Describe | None:
 
 def skipped(kind: type) -> frozenset[str]:
     """Attributes of a library's type that are what it remembers of its work, made again when missing."""
-    found: frozenset[str] = frozenset()
+    found = frozenset({"_cache"}) if kind.__module__.startswith("pandas") else frozenset()
     for owner in kind.__mro__:
         found |= _SKIPPED.get(f"{owner.__module__}.{owner.__qualname__}", frozenset())
     return found
@@ -28,7 +28,7 @@ def skipped(kind: type) -> frozenset[str]:
 #: packages whose own pickling is held to the tests by name: what it says of a value is what the value is
 _OWN_WORD = frozenset(
     {"matplotlib", "mpl_toolkits", "sklearn", "scipy", "sqlalchemy", "joblib", "PIL", "networkx", "sqlglot", "cycler",
-     "numpy", "ibis", "dateutil"}
+     "numpy", "dateutil"}
 )  # fmt: skip
 _HOOKS = ("__getstate__", "__reduce__", "__reduce_ex__")
 
@@ -37,9 +37,7 @@ def speaks_for_itself(kind: type) -> bool:
     """Whether a library's type says how it is pickled, and is known to say it right."""
     if kind.__module__.split(".")[0] not in _OWN_WORD:
         return False
-    return any(
-        hook in vars(owner) for owner in kind.__mro__ if owner.__module__ != "builtins" for hook in _HOOKS
-    )
+    return any(hook in vars(owner) for owner in kind.__mro__ if owner.__module__ != "builtins" for hook in _HOOKS)
 
 
 def _polars_frame(walk: Walk, thing: Any) -> list[Any]:
@@ -86,6 +84,41 @@ def _duckdb_relation(walk: Walk, thing: Any) -> list[Any]:
     return [thing.sql_query(), list(map(str, thing.columns)), list(map(str, thing.types))]
 
 
+def _written(walk: Walk, thing: Any) -> list[Any]:
+    return [str(thing)]
+
+
+def _tree_of_points(walk: Walk, thing: Any) -> list[Any]:
+    """A k-d tree by its points: its own word holds addresses."""
+    return [thing.data.tobytes(), thing.data.shape, thing.leafsize, thing.indices.tobytes(), walk.ref(thing.boxsize)]
+
+
+def _element(walk: Walk, thing: Any) -> list[Any]:
+    """An element of lxml: the whole document it stands in, and where it stands there."""
+    from lxml import etree
+
+    path, above = [], thing
+    while (parent := above.getparent()) is not None:
+        path.append(parent.index(above))
+        above = parent
+    return [etree.tostring(above.getroottree()), path]
+
+
+def _document(walk: Walk, thing: Any) -> list[Any]:
+    return [walk.ref(thing.getroot())]
+
+
+def _pixels(walk: Walk, thing: Any) -> list[Any]:
+    from PIL import Image
+
+    return [thing.mode, thing.size, Image.Image()._new(thing).tobytes()]
+
+
+def _scanner(walk: Walk, thing: Any) -> list[Any]:
+    names = ("strict", "object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant")
+    return [walk.ref(getattr(thing, name)) for name in names]
+
+
 def _elsewhere(walk: Walk, thing: Any) -> list[Any]:
     """It derives from a builtin type and keeps nothing there, but in its attributes."""
     return []
@@ -96,6 +129,12 @@ _CONTENT: dict[str, Describe] = {
     **frames.CONTENT,
     **arrow.CONTENT,
     "scipy.sparse._dok._dok_base": _elsewhere,
+    "scipy.spatial._ckdtree.cKDTree": _tree_of_points,
+    "lxml.etree._Element": _element,
+    "lxml.etree._ElementTree": _document,
+    "builtins.ImagingCore": _pixels,
+    "_json.Scanner": _scanner,
+    "_duckdb._sqltypes.DuckDBPyType": _written,
     "polars.dataframe.frame.DataFrame": _polars_frame,
     "polars.series.series.Series": _polars_series,
     "polars.lazyframe.frame.LazyFrame": _polars_plan,
@@ -109,6 +148,12 @@ _CONTENT: dict[str, Describe] = {
 _SKIPPED: dict[str, frozenset[str]] = {
     **frames.SKIPPED,
     **ndarrays.SKIPPED,
+    "matplotlib.cbook.CallbackRegistry": frozenset({"_cid_gen"}),  # every look at its state takes a number
+    "matplotlib.transforms.TransformNode": frozenset({"_invalid", "_inverted"}),
+    "sqlalchemy.sql.elements.BindParameter": frozenset({"_anon_map_key", "key"}),
+    "PIL.ImageDraw.ImageDraw": frozenset({"draw"}),
+    "polars.selectors.Selector": frozenset({"_pyselector"}),
+    "sklearn.utils._bunch.Bunch": frozenset({"_deprecated_key_to_warnings"}),
     "polars.dataframe.frame.DataFrame": frozenset({"_df", "_accessors"}),
     "polars.series.series.Series": frozenset({"_s", "_accessors"}),
     "polars.lazyframe.frame.LazyFrame": frozenset({"_ldf"}),

@@ -73,7 +73,7 @@ def _masked(walk: Walk, array: Any) -> list[Any]:
     fill = vars(array).get("_fill_value")
     if fill is None:
         fill = numpy.ma.default_fill_value(array.dtype)
-    return [*_array(walk, array), repr(fill)]
+    return [*_array(walk, array), repr(numpy.asarray(fill).tolist())]
 
 
 def _scalar(walk: Walk, scalar: Any) -> list[Any]:
@@ -88,15 +88,16 @@ def _scalar(walk: Walk, scalar: Any) -> list[Any]:
 def _ufunc(walk: Walk, ufunc: Any) -> list[Any]:
     import numpy
 
-    if getattr(numpy, ufunc.__name__, None) is ufunc:
-        return ["numpy", ufunc.__name__]
+    name = str(ufunc.__name__)
+    if vars(numpy).get(name) is ufunc:
+        return ["numpy", name]
     try:
-        reduced = ufunc.__reduce__()
+        reduced: Any = ufunc.__reduce__()
     except Exception:
         reduced = None
     if not isinstance(reduced, str):
         walk.note_opaque(type(ufunc))
-    return [reduced if isinstance(reduced, str) else None, ufunc.__name__, ufunc.nin, ufunc.nout]
+    return [reduced if isinstance(reduced, str) else None, name, ufunc.nin, ufunc.nout]
 
 
 CONTENT: dict[str, Describe] = {

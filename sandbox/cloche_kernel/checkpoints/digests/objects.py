@@ -92,19 +92,30 @@ def describe_hidden(walk: Walk, thing: Any, kind: type) -> list[Any]:
     return [sorted(readable, key=lambda part: str(part[0])), describe_reduced(walk, reduced)]
 
 
-def describe_reduced(walk: Walk, reduced: Any) -> list[Any]:
+def describe_reduced(walk: Walk, reduced: Any, skipped: frozenset[str] = frozenset()) -> list[Any]:
     """What a `__reduce__` answered: what it calls, with what, and the state."""
     if isinstance(reduced, str):
         return ["global", reduced]
     made, args, *rest = reduced
-    state, items, pairs, *_ = [*rest, None, None, None]
+    state, items, pairs = (*rest, None, None, None)[:3]
     return [
         walk.ref(made),
         walk.refs(args),
-        walk.ref(state),
+        _state(walk, state, skipped),
         None if items is None else walk.refs(list(items)),
         None if pairs is None else [walk.refs(pair) for pair in pairs],
     ]
+
+
+def _state(walk: Walk, state: Any, skipped: frozenset[str]) -> Any:
+    """A state's attributes by name: their order is the library's affair."""
+    if not state and type(state) in (dict, tuple):
+        return None
+    if type(state) is tuple and len(state) == 2 and all(type(part) in (dict, type(None)) for part in state):
+        return [_state(walk, part, skipped) for part in state]
+    if type(state) is not dict:
+        return walk.ref(state)
+    return [[str(name), walk.ref(state[name])] for name in sorted(state, key=str) if name not in skipped]
 
 
 def _is_readable(value: Any, depth: int = 0) -> bool:

@@ -72,6 +72,8 @@ class Walk:
         if kind is tuple and _is_plain(thing):
             # Constants of code are tuples too, and come back apart from what is equal to them.
             return ("tuple", thing)
+        if kind is range:
+            return ("range", thing.start, thing.stop, thing.step)
         if kind.__name__.endswith("DType") and (inline := _as_value(self, thing)) is not None:
             return inline
         number = self._numbers[key] = len(self._numbers)
@@ -182,7 +184,7 @@ class Walk:
     def _write(self, number: int, kind: str, parts: list[Any]) -> None:
         self._hasher.update(marshal.dumps((number, parts), _FORMAT))
         if self.lines is not None:
-            self.lines.append((number, kind, repr(parts)[:2_000]))
+            self.lines.append((number, kind, repr(parts)[:20_000]))
 
     def _elements(self, things: Any) -> list[Any]:
         """A set's elements in an order that is the same in any process."""
