@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from cloche_kernel.checkpoints import chunks, process_state, reach, workspace
+from cloche_kernel.checkpoints import chunks, modules, process_state, reach, workspace
+from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
+from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import partition
+from cloche_kernel.checkpoints.held import Cut, Group, Groups
 from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
 from cloche_kernel.patience import TooLong, patiently
@@ -29,17 +31,6 @@ _MANIFEST_PIECE = 524_288
 Send = Callable[[dict[str, Any], Any], None]
 #: asks a fresh process whether what was taken comes back as it was; None, or why not
 Proof = Callable[[Taken, dict[str, Any]], "str | None"]
-
-
-@dataclass
-class Group:
-    """Variables that were taken down together. `lost` names each that could not be, with type, reason and cell."""
-
-    names: frozenset[str]
-    digest: str
-    mentions: frozenset[str] | None
-    described: dict[str, Any] | None = None
-    lost: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -58,26 +49,38 @@ class Checkpoints:
         self._shell = shell
         self._send = send
         self._proof = proof
-        self.groups: dict[str, Group] = {}
-        self._identities: dict[str, int] = {}
+        self.groups = Groups()
+        self.bindings = Bindings(namespace, hidden)
+        self.modules = modules.Modules()
+        self._modules: frozenset[str] = frozenset()
         self._known: set[str] = set()
         self._process: dict[str, Any] = {}
         self._files: dict[str, workspace.Entry] = {}
         self._file_chunks: dict[str, list[str]] = {}
+        self._ran_beside = False
+        self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
         self.initial_process = self._process = process_state.look()
+        self.bindings.changed()
+        self._elsewhere.begin()
 
     def value(self, name: str) -> Any:
         return self._namespace[name]
 
+    def visible(self) -> dict[str, Any]:
+        """The session's variables: all that the shell did not put there itself."""
+        return self.bindings.visible()
+
     def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
         """The state is now these groups, of which the host has every chunk."""
-        self.groups = {name: group for group, _ in groups for name in group.names}
-        self._identities = {name: id(value) for _, values in groups for name, value in values.items()}
+        self.groups = Groups()
+        for group, _ in groups:
+            self.groups.add(group)
         self._known.update(known)
+        self._count_references()
 
     def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
         self._file_chunks = chunks_of
@@ -85,6 +88,7 @@ class Checkpoints:
     def look_again(self) -> None:
         """After the process and the files were put back: what they are like is no change of the next cell's."""
         self._process = process_state.look()
+        self.bindings.changed()
         try:
             self._files = workspace.look()
         except workspace.TooMany:
@@ -92,67 +96,86 @@ class Checkpoints:
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
-        self.groups.clear()
-        self._identities.clear()
+        self.groups = Groups()
         self._known.clear()
         self._process = {}
         self._files = {}
         self._file_chunks.clear()
 
-    def visible(self) -> dict[str, Any]:
-        """The session's variables: all that the shell did not put there itself."""
-        hidden = self._hidden()
-        return {
-            name: value
-            for name, value in self._namespace.items()
-            if isinstance(name, str)
-            and not (name in hidden and hidden[name] is value)
-            and name not in ("_", "__", "___", "__builtins__", "__name__", "__doc__", "__loader__", "__spec__")
-        }
-
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
         """Takes down what cell `cell` changed and sends it. `code` None: anything may have changed."""
-        now = self.visible()
-        dirty = self._dirty(now, code)
-        gone = [name for name in self.groups if name not in now and not name.startswith("\0")]
-        touched = set(gone)
-        for name in dirty:
+        # The shell keeps the last result, and with an error all its frames: nothing of the session's.
+        self._shell.last_execution_result = None
+        changed, gone = self.bindings.changed()
+        now = self._values(self._dirty(code, changed, gone))
+        touched = {name for name in gone | self._modules_gone() if name in self.groups}
+        for name in now:
             if name in self.groups:
                 touched |= self.groups[name].names
         before = {name: self.groups[name] for name in touched if name in self.groups}
         for name in touched:
-            self.groups.pop(name, None)
-            self._identities.pop(name, None)
+            self.groups.drop(name)
+        now.update(self._values(touched - now.keys()))
         fresh: list[Group] = []
-        for names in partition(now, sorted((set(dirty) | touched) & set(now))):
-            fresh += self._take_group(cell, names, now, before)
-        if code is None or dirty or gone or _calls_something(code):
+        ours = Scope.of(self._namespace, self._shell).names_of_ours
+        if now:
+            parts = partition(now, ours, self._namespace)
+            for names in parts.groups:
+                fresh += self._take_kin(cell, names, now, before)
+            self.groups.hold(parts.holds)
+            del parts
+        self._elsewhere.look(self.groups.holds, lambda: self._values(None), ours)
+        if code is None or now or gone or _calls_something(code):
             fresh += self._take_process(cell)
             fresh += self._take_files(cell)
         return self._send_manifest(cell, fresh)
 
-    def _dirty(self, now: dict[str, Any], code: str | None) -> set[str]:
-        """Variables the cell may have bound, changed or made share something."""
-        if code is None or reach.runs_beside():
-            return set(now)
+    def _modules_gone(self) -> set[str]:
+        names, self._modules = self._modules, self.modules.names()
+        return set(names - self._modules)
+
+    def _values(self, names: Iterable[str] | None) -> dict[str, Any]:
+        """Variables by name, those of modules of the session's included; None: all."""
+        if names is None:
+            return {**self.visible(), **self.modules.values()}
+        found = {name: self._namespace[name] for name in names if self.bindings.shows(name)}
+        held = self.modules.values()
+        return {**found, **held} if held else found
+
+    def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
+        """Variables the cell may have bound, changed or made share something; None for all."""
+        beside = reach.runs_beside()
+        ran_beside, self._ran_beside = self._ran_beside, beside
+        if code is None or beside or ran_beside or self._elsewhere.reached is None:
+            return None
         named = reach.names_in(code, self._shell.transform_cell)
         if named is None:
-            return set(now)
-        members = {name: group.names for name, group in self.groups.items()}
-        mentions = {name: group.mentions for name, group in self.groups.items()}
-        reached = reach.closure(named, members, mentions)
+            return None
+        reached = reach.closure(named | self.modules.names() | self._elsewhere.reached, self.groups)
         if reached is None:
-            return set(now)
-        rebound = {name for name, value in now.items() if self._identities.get(name) != id(value)}
-        if not rebound <= (reached | named):
+            return None
+        if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.
-            return set(now)
-        return (reached | rebound) & set(now)
+            return None
+        return reached | changed
+
+    def _count_references(self) -> None:
+        values = self._values(None)
+        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
+        self.groups.hold(parts.holds)
+
+    def _take_kin(
+        self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
+    ) -> list[Group]:
+        """What shares something: as one group, and apart from it each variable that cannot be kept."""
+        made = self._take_group(cell, names, now, before)
+        for group in made:
+            group.kin = names
+        return made
 
     def _take_group(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
     ) -> list[Group]:
-        """The group, and apart from it each variable of its that cannot be kept."""
         values = {name: now[name] for name in sorted(names)}
         taken, reason = self._attempt(values)
         if taken is not None:
@@ -168,15 +191,15 @@ class Checkpoints:
         made.append(self._lose(cell, values, reason, before))
         return made
 
-    def _attempt(self, values: dict[str, Any]) -> tuple[Taken | None, str]:
+    def _attempt(self, values: dict[str, Any]) -> tuple[Cut | None, str]:
         for value in values.values():
             if type(value) is Placeholder:
                 return None, text_of(value)
         scope = Scope.of(self._namespace, self._shell)
         try:
-            taken = patiently(lambda: take(values, scope), _SECONDS)
-            wrong = self._proof(taken, values) if self._proof is not None else None
-            return (None, wrong) if wrong else (taken, "")
+            cut = Cut.of(values, patiently(lambda: take(values, scope), _SECONDS))
+            wrong = self._proof(cut.taken, values) if self._proof is not None and not self._has(cut) else None
+            return (None, wrong) if wrong else (cut, "")
         except NotKept as error:
             return None, str(error)
         except TooLong:
@@ -191,16 +214,18 @@ class Checkpoints:
                 inner = inner.__cause__ or inner.__context__
             return None, f"{type(error).__name__}: {str(error)[:200]}"
 
-    def _keep(self, cell: int, values: dict[str, Any], taken: Taken) -> Group:
-        header = self._send_chunks(cell, taken.header)
-        buffers = [self._send_chunks(cell, buffer) for buffer in taken.buffers]
-        names = frozenset(values)
-        digest = chunks.digest((sorted(names), header, buffers))
-        size = len(taken.header) + sum(buffer.nbytes for buffer in taken.buffers)
+    def _has(self, cut: Cut) -> bool:
+        """Whether the host has every byte of it, so that it was proved when those were new."""
+        return all(name in self._known for part in (cut.header, *cut.buffers) for name, _ in part)
+
+    def _keep(self, cell: int, values: dict[str, Any], cut: Cut) -> Group:
+        header = self._send_chunks(cell, cut.header)
+        buffers = [self._send_chunks(cell, buffer) for buffer in cut.buffers]
+        taken = cut.taken
         mentions = None if taken.risky else taken.mentions
-        described = {"digest": digest, "names": sorted(names), "header": header, "buffers": buffers, "bytes": size,
-                     "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
-        return self._note(Group(names, digest, mentions, described), values)
+        described = {"digest": cut.digest, "names": sorted(values), "header": header, "buffers": buffers,
+                     "bytes": cut.size, "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
+        return self.groups.add(Group(frozenset(values), cut.digest, mentions, described))
 
     def _lose(
         self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]
@@ -209,17 +234,14 @@ class Checkpoints:
         for name, value in values.items():
             old = before[name].lost.get(name) if name in before else None
             same = old is not None and old["reason"] == reason
+            if old is not None and type(value) is Placeholder:
+                lost[name] = old
+                continue
             kind = type(value)
             entry = {"type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")[:200]}
             lost[name] = {**entry, "reason": reason[:400], "cell": old["cell"] if old and same else cell}
         digest = chunks.digest(("lost", sorted(lost.items(), key=lambda item: item[0]), cell))
-        return self._note(Group(frozenset(values), digest, None, None, lost), values)
-
-    def _note(self, group: Group, values: dict[str, Any]) -> Group:
-        for name, value in values.items():
-            self.groups[name] = group
-            self._identities[name] = id(value)
-        return group
+        return self.groups.add(Group(frozenset(values), digest, None, None, lost))
 
     def _take_process(self, cell: int) -> list[Group]:
         looked = process_state.look()
@@ -227,7 +249,10 @@ class Checkpoints:
             return []
         self._process = looked
         taken, _ = self._attempt({PROCESS: looked})
-        return [] if taken is None else [self._keep(cell, {PROCESS: looked}, taken)]
+        if taken is None:
+            return []
+        self.groups.drop(PROCESS)
+        return [self._keep(cell, {PROCESS: looked}, taken)]
 
     def _take_files(self, cell: int) -> list[Group]:
         try:
@@ -245,38 +270,34 @@ class Checkpoints:
                 continue
             if self._files.get(path) != entry or path not in self._file_chunks:
                 try:
-                    self._file_chunks[path] = self._send_chunks(cell, workspace.read(entry))
+                    self._file_chunks[path] = self._send_chunks(cell, list(chunks.split(workspace.read(entry))))
                 except OSError:
                     listing.pop()
                     continue
             contents.append(self._file_chunks[path])
         self._files = found
-        header = self._send_chunks(cell, json.dumps(listing).encode("utf-8", "surrogatepass"))
+        header = self._send_chunks(cell, list(chunks.split(json.dumps(listing).encode("utf-8", "surrogatepass"))))
         digest = chunks.digest((FILES, header, contents))
         size = sum(entry.size for entry in found.values())
         described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size,
                      "mentions": []}  # fmt: skip
-        group = Group(frozenset({FILES}), digest, frozenset(), described)
-        self.groups[FILES] = group
-        return [group]
+        self.groups.drop(FILES)
+        return [self.groups.add(Group(frozenset({FILES}), digest, frozenset(), described))]
 
-    def _send_chunks(self, cell: int, data: Any) -> list[str]:
-        names = []
-        for name, piece in chunks.split(data):
-            names.append(name)
+    def _send_chunks(self, cell: int, pieces: list[tuple[str, memoryview]]) -> list[str]:
+        for name, piece in pieces:
             if name not in self._known:
                 self._send({"type": "chunk", "cell": cell, "name": name}, piece)
                 self._known.add(name)
-        return names
+        return [name for name, _ in pieces]
 
     def _send_manifest(self, cell: int, fresh: list[Group]) -> dict[str, Any]:
-        every = {group.digest: group for group in self.groups.values()}
         manifest: dict[str, Any] = {
             "groups": [group.described for group in fresh if group.described is not None],
-            "members": [digest for digest, group in every.items() if group.described is not None],
-            "lost": {name: entry for group in every.values() for name, entry in group.lost.items()},
+            "members": self.groups.members(),
+            "lost": self.groups.lost(),
             "versions": versions(),
-            "tokens": {name: group.digest for name, group in self.groups.items() if group.lost},
+            "tokens": self.groups.tokens(),
         }
         text = json.dumps(manifest, separators=(",", ":")).encode("utf-8", "surrogatepass")
         for start in range(0, max(1, len(text)), _MANIFEST_PIECE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import decimal
 import fractions
@@ -12,31 +13,45 @@ import sys
 import types
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from cloche_kernel.checkpoints import classes
 from cloche_kernel.checkpoints.functions import is_by_reference
 
 #: objects looked at for one variable; one that holds more shares, for all we know, with every other
-MOST_OBJECTS = 50_000
-_UNCHANGING = (
-    int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, types.CodeType,
-    types.BuiltinFunctionType, types.ModuleType, types.GetSetDescriptorType, types.MemberDescriptorType,
-    types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType, types.ClassMethodDescriptorType,
-    datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone, decimal.Decimal,
-    fractions.Fraction, uuid.UUID, re.Pattern, pathlib.PurePath, weakref.ReferenceType,
+MOST_OBJECTS = 20_000_000
+_ATOMS: frozenset[type] = frozenset(
+    {
+        int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, types.CodeType,
+        types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
+        types.WrapperDescriptorType, types.ClassMethodDescriptorType, datetime.date, datetime.time, datetime.datetime,
+        datetime.timedelta, datetime.timezone, decimal.Decimal, fractions.Fraction, uuid.UUID, re.Pattern, re.Match,
+        pathlib.PurePath, pathlib.PosixPath, pathlib.PurePosixPath,
+    }
 )  # fmt: skip
-_ATOMS = frozenset(_UNCHANGING)
 #: pass through, but sharing one says nothing: what it holds is looked at
-_TRANSPARENT = frozenset({tuple, frozenset, types.CellType})
+_TRANSPARENT = frozenset({tuple, frozenset})
+#: the collector knows all that these hold, and nothing has to be asked of them
+_PLAIN = frozenset({tuple, list, dict, set, frozenset, types.CellType})
 
 
-def partition(namespace: dict[str, Any], names: Iterable[str]) -> list[frozenset[str]]:
-    """The names in groups that share nothing with one another."""
-    parent: dict[str, str] = {name: name for name in names}
-    if len(parent) == 1:
-        return [frozenset(parent)]
+@dataclass
+class Partition:
+    """
+    `groups`: names that share nothing with those of another. `holds`: name → references to the namespace it has. `owner`:
+    id of each thing → the name that reached it first.
+    """
+
+    groups: list[frozenset[str]]
+    holds: dict[str, int]
+    owner: dict[int, str]
+
+
+def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, Any]) -> Partition:
+    """The names of `values` in groups. `ours`: ids of what belongs to the kernel and is nobody's."""
+    parent: dict[str, str] = {name: name for name in values}
 
     def find(name: str) -> str:
         while parent[name] != name:
@@ -44,51 +59,103 @@ def partition(namespace: dict[str, Any], names: Iterable[str]) -> list[frozenset
             name = parent[name]
         return name
 
-    owner: dict[int, str] = {}
+    owner: dict[int, str] = dict.fromkeys(ours, "")
+    owner[id(vars(builtins))] = ""
+    kept: list[list[Any]] = []
+    holds: dict[str, int] = {}
     large: str | None = None
-    keep: list[Any] = []
-    for name in parent:
-        value = namespace[name]
+    for name, value in values.items():
         if type(value) in _ATOMS:
             continue
-        count = 0
-        for thing in _shareable(value, namespace, keep):
-            count += 1
-            other = owner.setdefault(id(thing), name)
-            if other != name:
-                parent[find(name)] = find(other)
-            if count > MOST_OBJECTS:
-                if large is not None:
-                    parent[find(name)] = find(large)
-                large = name
-                break
+        walk = _Walk(namespace, owner, name, kept)
+        walk.from_root(value)
+        if walk.holds:
+            holds[name] = walk.holds
+        for other in walk.met:
+            parent[find(name)] = find(other)
+        if walk.count > MOST_OBJECTS:
+            if large is not None:
+                parent[find(name)] = find(large)
+            large = name
     if large is not None:
         # What else it holds was not seen, so it may share with anything that can be shared.
-        for name in parent:
-            if type(namespace[name]) not in _ATOMS:
+        for name, value in values.items():
+            if type(value) not in _ATOMS:
                 parent[find(name)] = find(large)
     grouped: dict[str, set[str]] = {}
     for name in parent:
         grouped.setdefault(find(name), set()).add(name)
-    return [frozenset(group) for group in grouped.values()]
+    return Partition([frozenset(group) for group in grouped.values()], holds, owner)
 
 
-def _shareable(value: Any, namespace: dict[str, Any], keep: list[Any]) -> Iterator[Any]:
-    """Everything reached from a value whose change another holder would see. `keep` holds it, so that ids stay true."""
-    seen: set[int] = {id(namespace)}
-    todo: list[Any] = [value]
-    while todo:
-        thing = todo.pop()
-        kind = type(thing)
-        if kind in _ATOMS or id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if _is_unchanging(thing, kind):
-            continue
-        keep.append(thing)
-        if kind not in _TRANSPARENT or kind is types.CellType:
-            yield thing
-        todo.extend(_held(thing, kind))
+class _Walk:
+    """
+    All that one variable reaches. `owner`: id → the variable that reached it first, "" for what is nobody's; `met`:
+    variables that reached some of it before; `kept` holds what was seen, so that ids stay true.
+    """
+
+    def __init__(self, namespace: dict[str, Any], owner: dict[int, str], name: str, kept: list[list[Any]]) -> None:
+        self._namespace = namespace
+        self._owner = owner
+        self._name = name
+        self._kept = kept
+        self._passed: set[int] = set()
+        self.met: set[str] = set()
+        self.count = 0
+        self.holds = 0
+
+    def from_root(self, value: Any) -> None:
+        level = [value]
+        while level and self.count <= MOST_OBJECTS:
+            level = self._next(self._new(level))
+
+    def _new(self, found: list[Any]) -> list[Any]:
+        """Those that this variable is the first to reach, and what sharing says nothing of."""
+        owner, name, passed = self._owner, self._name, self._passed
+        fresh: list[Any] = []
+        for thing in found:
+            kind = type(thing)
+            if kind in _ATOMS:
+                continue
+            number = id(thing)
+            if kind in _TRANSPARENT:
+                if number not in passed:
+                    passed.add(number)
+                    fresh.append(thing)
+                continue
+            first = owner.get(number)
+            if first is None:
+                owner[number] = name
+                fresh.append(thing)
+            elif first == "":
+                self.holds += thing is self._namespace
+            elif first is not name:
+                self.met.add(first)
+        return fresh
+
+    def _next(self, fresh: list[Any]) -> list[Any]:
+        plain: list[Any] = []
+        found: list[Any] = []
+        for thing in fresh:
+            kind = type(thing)
+            if kind in _PLAIN:
+                plain.append(thing)
+            elif kind is types.FrameType:
+                # Its locals cannot be reached but through it; what it keeps alive of the session's counts.
+                own = self._namespace
+                held = gc.get_referents(thing)
+                found.extend(x for x in held if x is own or type(x) is types.FunctionType and x.__globals__ is own)
+            elif kind is types.TracebackType:
+                found += [thing.tb_frame, thing.tb_next]
+            elif _is_unchanging(thing, kind):
+                self._owner[id(thing)] = ""
+            else:
+                found.extend(_held(thing, kind))
+        self.count += len(fresh)
+        self._kept.append(fresh)
+        if plain:
+            found += gc.get_referents(*plain)
+        return found
 
 
 def _is_unchanging(thing: Any, kind: type) -> bool:
@@ -96,32 +163,37 @@ def _is_unchanging(thing: Any, kind: type) -> bool:
         return not classes.is_by_value(thing)
     if kind is types.FunctionType:
         return is_by_reference(thing)
-    module = kind.__module__
-    if module == "numpy" and not hasattr(kind, "base"):
-        return True
+    if kind is types.ModuleType:
+        return sys.modules.get(thing.__name__) is thing
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(thing, (numpy.dtype, numpy.generic)):
+    if numpy is not None and isinstance(thing, (numpy.dtype, numpy.generic, numpy.ufunc)):
         return True
     extension = sys.modules.get("pandas.core.dtypes.base")
     if extension is not None and isinstance(thing, extension.ExtensionDtype):
         return True
-    return module.startswith(("pyarrow", "_cython", "polars"))
+    return kind.__module__.startswith(("pyarrow", "_cython"))
 
 
 def _held(thing: Any, kind: type) -> Iterable[Any]:
+    found = gc.get_referents(thing)
     if kind is types.FunctionType:
         scope = thing.__globals__
-        own = [] if "__name__" in scope and sys.modules.get(scope["__name__"]) is not None else [scope]
-        return [thing.__defaults__, thing.__kwdefaults__, thing.__dict__, *(thing.__closure__ or ()), *own]
-    base = getattr(kind, "base", None)
-    if base is not None and type(base) is types.GetSetDescriptorType:
-        # numpy tells the collector nothing of what a view looks at.
-        held = [thing.base] if thing.base is not None else []
-        return [*held, *thing.ravel().tolist()] if getattr(thing, "dtype", None) is not None and _objects(thing) else held
+        module = sys.modules.get(scope.get("__name__", ""))
+        if module is not None and vars(module) is scope and scope.get("__name__") != "__main__":
+            # The module's own: what changes there is found where the module is.
+            return [part for part in found if part is not scope]
+        return found
+    if isinstance(thing, weakref.ReferenceType):
+        return [*found, thing()]
     if kind is memoryview:
-        return [thing.obj]
-    return gc.get_referents(thing)
+        return [*found, thing.obj]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(thing, numpy.ndarray):
+        # It tells the collector nothing of what a view looks at, and of the objects in it.
+        return [*found, thing.base, *(_objects(thing) if thing.dtype.hasobject else ())]
+    return found
 
 
-def _objects(array: Any) -> bool:
-    return bool(getattr(array.dtype, "hasobject", False))
+def _objects(array: Any) -> list[Any]:
+    flat = array.ravel().tolist()
+    return flat if type(flat) is list else [flat]

@@ -1,30 +1,108 @@
 """
-Which variables a cell could have reached, told from the names in its code. Sound rather than tight: a name that is
-only an attribute counts too, and where code can reach what it does not spell out, everything counts.
+Which variables a cell could have reached, told from the names and texts in its code. Sound rather than tight: a name that
+is only an attribute counts too, and where code can reach what it does not spell out, everything counts.
 """
 
 from __future__ import annotations
 
 import _thread
 import ast
+import dis
+import re
 import types
-from collections.abc import Callable, Iterable, Mapping
-
-from cloche_kernel.checkpoints.functions import DYNAMIC, codes
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Protocol
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 #: characters of IPython's own syntax: what holds one is transformed before it is compiled
 _MAGIC = frozenset("%!?")
+#: names, also those of attributes, through which code reaches variables that it does not spell out
+_ANYWHERE = frozenset(
+    {
+        "__main__", "__globals__", "__builtins__", "builtins", "get_ipython", "run_line_magic", "run_cell_magic",
+        "run_cell", "runcell", "user_ns", "user_global_ns", "getoutput", "modules", "_getframe", "_current_frames",
+        "currentframe", "ctypes", "f_globals", "f_locals", "f_back", "tb_frame", "gi_frame", "cr_frame", "settrace",
+        "setprofile", "run_path", "run_module", "runpy", "__subclasses__", "get_referrers", "get_objects",
+        "get_referents", "inspect", "codeop", "monitoring", "eval",
+    }
+)  # fmt: skip
+#: builtins and modules: an attribute of that name (`re.compile`, `numpy.stack`) is something else
+_AS_NAME = frozenset({"exec", "globals", "locals", "vars", "compile", "__import__", "import_module", "gc"})
+#: what may be done with some of these as their attributes, which harms nothing
+_HARMLESS = {"gc": frozenset({"collect", "enable", "disable", "freeze", "get_count", "get_threshold", "isenabled"})}
+#: asynchronous code runs tasks that earlier cells began
+_COROUTINE = 0x80 | 0x100 | 0x200
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+class Linked(Protocol):
+    """Variables taken down together. `kin` are those and what they share something with that could not be kept."""
+
+    @property
+    def kin(self) -> Collection[str]: ...
+    @property
+    def mentions(self) -> frozenset[str] | None: ...
 
 
 def names_in(code: str, transform: Callable[[str], str]) -> frozenset[str] | None:
     """Names that the code of a cell speaks of; None where it may reach anything."""
     body = None if not _MAGIC.isdisjoint(code) else _compiled(code)
     body = body or _compiled(transform(code))
-    if body is None:
+    if body is None or body.co_flags & _COROUTINE:
         return None
-    found = frozenset(name for part in codes(body) for name in part.co_names)
-    return None if not DYNAMIC.isdisjoint(found) else found
+    names, dynamic = spoken(body)
+    return None if dynamic else names
+
+
+def spoken(body: types.CodeType) -> tuple[frozenset[str], bool]:
+    """Names that code speaks of, in its texts too, and whether it may reach what it does not speak of."""
+    names: set[str] = set()
+    dynamic = False
+    for part in codes(body):
+        names.update(part.co_names)
+        for constant in part.co_consts:
+            _words(constant, names)
+        if not dynamic and not _AS_NAME.isdisjoint(part.co_names):
+            dynamic = _takes_by_name(part)
+    return frozenset(names), dynamic or not _ANYWHERE.isdisjoint(
+        name for part in codes(body) for name in part.co_names
+    ) or any(name.startswith("__") and name in _ANYWHERE for name in names)
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object and those inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def _words(constant: object, names: set[str]) -> None:
+    # A text may be a name for getattr, an expression for a query, or the key of something.
+    if type(constant) is str:
+        names.update(_WORD.findall(constant))
+    elif type(constant) in (tuple, frozenset):
+        for part in constant:  # type: ignore[attr-defined]
+            _words(part, names)
+
+
+def _takes_by_name(part: types.CodeType) -> bool:
+    """Whether one of the names that mean everything is taken as a variable or a module, not as an attribute."""
+    before: str | None = None
+    for step in dis.get_instructions(part):
+        kind, name = step.opname, step.argval
+        if before is not None and kind not in ("PRECALL", "CACHE", "RESUME"):
+            allowed = _HARMLESS[before]
+            stored = kind.startswith(("STORE_NAME", "STORE_GLOBAL"))
+            attribute = kind in ("LOAD_ATTR", "LOAD_METHOD")
+            if not stored and not (attribute and name in allowed):
+                return True
+            before = None
+        if name in _AS_NAME and kind.startswith(("LOAD_NAME", "LOAD_GLOBAL", "IMPORT_", "LOAD_FROM_DICT")):
+            if name not in _HARMLESS:
+                return True
+            before = name
+    return False
 
 
 def _compiled(code: str) -> types.CodeType | None:
@@ -34,27 +112,20 @@ def _compiled(code: str) -> types.CodeType | None:
         return None
 
 
-def closure(
-    named: Iterable[str], members: Mapping[str, frozenset[str]], mentions: Mapping[str, frozenset[str] | None]
-) -> set[str] | None:
-    """
-    The variables reached from the names `named`; None for all.
-
-    `members`: variable → the variables of its group. `mentions`: variable → what its group's functions speak of, or
-    None where those can reach anything.
-    """
+def closure(named: Iterable[str], groups: Mapping[str, Linked]) -> set[str] | None:
+    """The variables reached from the names `named`; None for all. `groups`: variable → its group."""
     reached: set[str] = set()
-    todo = [name for name in named if name in members]
+    todo = [name for name in named if name in groups]
     while todo:
         name = todo.pop()
         if name in reached:
             continue
-        spoken = mentions[name]
-        if spoken is None:
+        group = groups[name]
+        reached.add(name)
+        if group.mentions is None:
             return None
-        group = members[name]
-        reached |= group
-        todo.extend(other for other in spoken if other in members and other not in reached)
+        todo.extend(other for other in group.kin if other not in reached and other in groups)
+        todo.extend(other for other in group.mentions if other in groups and other not in reached)
     return reached
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloche_kernel.checkpoints import process_state, workspace
-from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints, Group
+from cloche_kernel.checkpoints import modules, process_state, workspace
+from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
+from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.pickler import give
 from cloche_kernel.checkpoints.placeholder import Placeholder
 
@@ -71,82 +72,123 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     files}; `header` and `buffers` are chunk names, `at` where their bytes lie.
     """
     pieces = Pieces(request["files"])
-    live = {group.digest: group for group in state.groups.values()}
+    live = _still_live(request, state)
     result = Restored()
+    # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.
+    groups = _put_back_surroundings(request["members"], live, pieces, state, namespace, shell, result)
     values: dict[str, Any] = {}
-    groups: list[tuple[Group, dict[str, Any]]] = []
-    process: dict[str, Any] | None = None
-    files: tuple[list[dict[str, Any]], dict[str, Any]] | None = None
     for member in request["members"]:
+        if FILES in member["names"] or PROCESS in member["names"]:
+            continue
         group = live.get(member["digest"])
         if group is not None:
-            groups.append((group, {name: namespace.get(name) for name in group.names}))
-            continue
-        mentions = None if member["mentions"] is None else frozenset(member["mentions"])
-        described = {key: value for key, value in member.items() if key != "at"}
-        group = Group(frozenset(member["names"]), member["digest"], mentions, described)
-        at = member["at"]
-        if FILES in group.names:
-            listing = json.loads(pieces.bytes(at["header"]))
-            paths = [item["path"] for item in listing if item["kind"] == "file"]
-            files = (listing, dict(zip(paths, (pieces.buffer(one) for one in at["buffers"]), strict=True)))
-            state.learn_files(dict(zip(paths, member["buffers"], strict=True)))
-            groups.append((group, {}))
+            groups.append(group)
             continue
         try:
-            found = give(pieces.bytes(at["header"]), [pieces.buffer(one) for one in at["buffers"]], namespace, shell)
+            values.update(_read(member, pieces, namespace, shell))
         except BaseException as error:
-            for name in group.names:
+            for name in member["names"]:
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
-        if PROCESS in group.names:
-            process = found[PROCESS]
-            groups.append((group, {}))
-            continue
-        values.update(found)
-        groups.append((group, found))
-    kept_names = {name for group, _ in groups for name in group.names}
-    lost = _place_lost(request, state, values, groups, result, kept_names)
-    _bind(state, namespace, values, kept_names | lost)
-    state.adopt(groups, [chunk for member in request["members"] for chunk in _chunks(member)])
-    if process is not None:
-        result.notes += process_state.put_back(process)
-    elif not any(PROCESS in group.names for group, _ in groups):
-        result.notes += process_state.put_back(state.initial_process)
-    if files is not None:
-        result.notes += workspace.put_back(*files)
-    elif not any(FILES in group.names for group, _ in groups):
-        result.notes += workspace.put_back([], {})
+        groups.append(_group_of(member))
+    for name in [name for name in values if name.startswith(modules.PREFIX)]:
+        try:
+            modules.put_back(name, values.pop(name))
+        except BaseException as error:
+            result.notes.append(f"{name[1:]} could not be put back: {type(error).__name__}: {str(error)[:200]}")
+    kept = {name for group in groups for name in group.names}
+    _place_lost(request, state, values, groups, result)
+    _bind(state, namespace, values, kept | request["lost"].keys() | result.failed.keys())
+    state.adopt([(group, {}) for group in groups], _chunks(request["members"]))
     state.look_again()
     result.bound = sorted(values)
     return result
+
+
+def _still_live(request: dict[str, Any], state: Checkpoints) -> dict[str, Group]:
+    """Groups that the kernel holds as they are asked for, and all that they share something with too."""
+    wanted = {member["digest"] for member in request["members"]} | set(request["tokens"].values())
+    live = {}
+    for group in state.groups.values():
+        kin = [state.groups[name] for name in group.kin if name in state.groups]
+        if group.digest in wanted and all(other.digest in wanted for other in kin):
+            live[group.digest] = group
+    return live
+
+
+def _group_of(member: dict[str, Any]) -> Group:
+    mentions = None if member["mentions"] is None else frozenset(member["mentions"])
+    described = {key: value for key, value in member.items() if key != "at"}
+    return Group(frozenset(member["names"]), member["digest"], mentions, described)
+
+
+def _read(member: dict[str, Any], pieces: Pieces, namespace: dict[str, Any], shell: Any) -> dict[str, Any]:
+    at = member["at"]
+    return give(pieces.bytes(at["header"]), [pieces.buffer(one) for one in at["buffers"]], namespace, shell)
+
+
+def _put_back_surroundings(
+    members: list[dict[str, Any]],
+    live: dict[str, Group],
+    pieces: Pieces,
+    state: Checkpoints,
+    namespace: dict[str, Any],
+    shell: Any,
+    result: Restored,
+) -> list[Group]:
+    """Files, process state, and which of the session's modules are loaded; the groups of the first two."""
+    groups: list[Group] = []
+    found: dict[str, Any] = {}
+    for special in (FILES, PROCESS):
+        member = next((member for member in members if special in member["names"]), None)
+        if member is not None:
+            groups.append(_group_of(member))
+        found[special] = member
+    files, process = found[FILES], found[PROCESS]
+    if files is None:
+        result.notes += workspace.put_back([], {})
+        modules.drop(set())
+    elif files["digest"] not in live:
+        listing = json.loads(pieces.bytes(files["at"]["header"]))
+        paths = [item["path"] for item in listing if item["kind"] == "file"]
+        contents = dict(zip(paths, (pieces.buffer(one) for one in files["at"]["buffers"]), strict=True))
+        result.notes += workspace.put_back(listing, contents)
+        state.learn_files(dict(zip(paths, files["buffers"], strict=True)))
+        modules.drop(set())
+    else:
+        modules.drop({name for group in live.values() for name in group.names})
+    if process is None:
+        result.notes += process_state.put_back(state.initial_process)
+    else:
+        result.notes += process_state.put_back(_read(process, pieces, namespace, shell)[PROCESS])
+    return groups
 
 
 def _place_lost(
     request: dict[str, Any],
     state: Checkpoints,
     values: dict[str, Any],
-    groups: list[tuple[Group, dict[str, Any]]],
+    groups: list[Group],
     result: Restored,
-    kept: set[str],
-) -> set[str]:
+) -> None:
     """Placeholders for what was not kept, except where the live value is that very one still."""
     entries: dict[str, dict[str, Any]] = dict(request["lost"])
     for name, reason in result.failed.items():
         if not name.startswith("\0"):
             entries[name] = {"type": "value", "reason": f"reading it back failed: {reason}", "cell": 0}
     tokens = request.get("tokens", {})
+    live = _still_live(request, state)
     for name, entry in entries.items():
-        live = state.groups.get(name)
-        if live is not None and name in live.lost and live.digest == tokens.get(name):
-            groups.append((live, {name: state.value(name)}))
+        if name.startswith("\0"):
+            continue
+        group = live.get(tokens.get(name, ""))
+        if group is not None and name in group.lost and name in state.visible():
+            groups.append(group)
             continue
         made = f", made in cell {entry['cell']}," if entry["cell"] else ""
-        placeholder = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
-        values[name] = placeholder
-        token = tokens.get(name) or f"lost:{name}:{entry['cell']}"
-        groups.append((Group(frozenset({name}), token, None, None, {name: entry}), {name: placeholder}))
-    return set(entries)
+        values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
+        # Under a token of its own: it is not what the cell made.
+        groups.append(Group(frozenset({name}), f"placeholder:{name}:{entry['cell']}", None, None, {name: entry}))
 
 
 def _bind(state: Checkpoints, namespace: dict[str, Any], values: dict[str, Any], wanted: set[str]) -> None:
@@ -155,8 +197,8 @@ def _bind(state: Checkpoints, namespace: dict[str, Any], values: dict[str, Any],
     namespace.update(values)
 
 
-def _chunks(member: dict[str, Any]) -> list[str]:
-    return [*member["header"], *(name for buffer in member["buffers"] for name in buffer)]
+def _chunks(members: list[dict[str, Any]]) -> list[str]:
+    return [name for member in members for part in (member["header"], *member["buffers"]) for name in part]
 
 
 Restore = Callable[[dict[str, Any]], Restored]
