@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from cloche_kernel.checkpoints import instances, rebuild
-from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
+from cloche_kernel.checkpoints.contract import Mapped, NotKept, Reduced, Scope
 
 
 def reduce_array(obj: Any, scope: Scope) -> Reduced:
@@ -32,6 +32,9 @@ def _owner(array: Any, numpy: Any) -> Any:
     while isinstance(array.base, numpy.ndarray):
         array = array.base
     found = array.base
+    if type(found).__name__ == "DummyArray" and isinstance(getattr(found, "base", None), numpy.ndarray):
+        # as_strided and sliding_window_view put it between a view and its array.
+        return _owner(found.base, numpy)
     if isinstance(found, memoryview):
         found = found.obj
         while isinstance(found, memoryview):
@@ -43,6 +46,8 @@ def _owner(array: Any, numpy: Any) -> Any:
 
 def _is_foreign(owner: Any) -> bool:
     """Memory of a library's object: what is in it is kept, and no longer the object's own."""
+    if isinstance(owner, Mapped):
+        return True
     return not (isinstance(owner, (bytearray, bytes, mmap.mmap)) or type(owner).__name__ == "array")
 
 

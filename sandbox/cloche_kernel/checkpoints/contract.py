@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,6 +14,10 @@ Reduced = Any
 
 class NotKept(Exception):
     """A value cannot come back as it is. The text is a reason a person reads: "a running generator (it holds …)"."""
+
+
+class Mapped(mmap.mmap):
+    """Memory that a restore mapped for one value: the session's own, and not a file of the person's."""
 
 
 class Mark:

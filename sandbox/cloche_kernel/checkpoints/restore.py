@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
+from cloche_kernel.checkpoints.contract import Mapped
 from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.pickler import give
 from cloche_kernel.checkpoints.placeholder import Placeholder
@@ -33,35 +35,32 @@ class Restored:
 
 class Pieces:
     """
-    The host's files, mapped privately: writing to a value never reaches them.
+    The host's files, mapped privately: writing to a value never reaches them. Each value has a mapping of its own, also
+    where equal ones lie in one place.
 
     A piece is [file, offset, length] in `bytes`.
     """
 
     def __init__(self, files: list[str]) -> None:
         self._files = files
-        self._maps: dict[int, mmap.mmap] = {}
 
     def bytes(self, pieces: list[list[int]]) -> bytes:
-        return b"".join(bytes(self._view(piece)) for piece in pieces)
+        return b"".join(map(self._read, pieces))
 
     def buffer(self, pieces: list[list[int]]) -> Any:
         """Writable memory: the file's own pages, copied only where written to, or a copy of scattered pieces."""
         if len(pieces) == 1 and pieces[0][2] >= _MAPPED_BYTES:
-            return self._view(pieces[0])
-        made = bytearray(sum(length for _, _, length in pieces))
-        at = 0
-        for piece in pieces:
-            made[at : at + piece[2]] = self._view(piece)
-            at += piece[2]
-        return made
-
-    def _view(self, piece: list[int]) -> memoryview:
-        index, offset, length = piece
-        if index not in self._maps:
+            index, offset, length = pieces[0]
+            before = offset % mmap.ALLOCATIONGRANULARITY
             with open(self._files[index], "rb") as file:
-                self._maps[index] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        return memoryview(self._maps[index])[offset : offset + length]
+                made = Mapped(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
+            return memoryview(made)[before:]
+        return bytearray(self.bytes(pieces))
+
+    def _read(self, piece: list[int]) -> bytes:
+        index, offset, length = piece
+        with open(self._files[index], "rb") as file:
+            return os.pread(file.fileno(), length, offset)
 
 
 def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, Any], shell: Any) -> Restored:

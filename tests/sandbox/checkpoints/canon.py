@@ -223,6 +223,8 @@ class _Walk:
             return repr(value)
         if isinstance(value, numpy.random.Generator):
             return f"generator {value.bit_generator.state}"
+        if isinstance(value, numpy.flatiter):
+            return f"flatiter {value.index} {self.of(value.base)}"
         return f"{kind.__name__} {value!r}"
 
     def _pandas(self, value: Any, kind: type) -> str:

@@ -273,7 +273,7 @@ _TEMPLATES: dict[str, list[str]] = {
         "$D1['arr'][0] = $i1",
         "$O1.arr = $A1",
         "$O1.arr[0] = $i1",
-        "$nX1 = memoryview($A1)",
+        "$nX1 = memoryview(bytearray(b'abc'))",
         "$nX1 = $A1.flat",
         "$nF1 = lambda v=1: $A1.__setitem__(0, v)",
         "$nN1 = float($A1.sum())",
