@@ -101,6 +101,8 @@ def reduce_class(cls: type, scope: Scope) -> Reduced:
         and name not in ("__module__", "__qualname__")
         and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
     }
+    for name in [name for name in state if _is_said_by_metaclass(type(cls), name)]:
+        layout[name] = state.pop(name)
     if type(cls).__module__ == "_ctypes":
         return _reduce_ctypes(cls, state)
     if "__abstractmethods__" in members:
@@ -112,6 +114,18 @@ def reduce_class(cls: type, scope: Scope) -> Reduced:
         state["__abc_bases__"] = list(virtual)
     arguments = (type(cls), cls.__name__, cls.__bases__, layout)
     return rebuild.new_class, arguments, state, None, None, rebuild.fill_class
+
+
+#: set like any other attribute, though `type` has a descriptor of the name
+_SETTABLE = frozenset({"__doc__", "__annotations__", "__abstractmethods__", "__type_params__", "__annotate__"})
+
+
+def _is_said_by_metaclass(meta: type, name: str) -> bool:
+    """Whether setting the attribute later would be taken for setting something of the metaclass's."""
+    if name in _SETTABLE:
+        return False
+    found = next((owner.__dict__[name] for owner in meta.__mro__ if name in owner.__dict__), None)
+    return hasattr(type(found), "__set__")
 
 
 def _refuse_mapped(cls: type) -> None:

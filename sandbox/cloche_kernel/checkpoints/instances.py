@@ -26,6 +26,9 @@ _FILLED: dict[type, Any] = {
     set: lambda made: list(set.__iter__(made)),
     deque: lambda made: (list(deque.__iter__(made)), made.maxlen),
     bytearray: lambda made: bytes(memoryview(made)),
+    property: lambda made: (made.fget, made.fset, made.fdel, made.__doc__),
+    staticmethod: lambda made: made.__func__,
+    classmethod: lambda made: made.__func__,
     _random.Random: lambda made: _random.Random.getstate(made),
     io.BytesIO: lambda made: (*io.BytesIO.__getstate__(made)[:-1], None),
     io.StringIO: lambda made: (*io.StringIO.__getstate__(made)[:-1], None),
@@ -46,7 +49,7 @@ _MADE_WITH: dict[type, Any] = {
     datetime.time: lambda made: datetime.time.__reduce_ex__(made, 4)[1],
     datetime.timedelta: lambda made: datetime.timedelta.__reduce__(made)[1],
     datetime.tzinfo: lambda made: (),
-    property: lambda made: (made.fget, made.fset, made.fdel, made.__doc__),
+    weakref.ReferenceType: lambda made: (rebuild.Gone() if made() is None else made(), made.__callback__),
 }
 _ATOMS = frozenset({str, int, float, bool, bytes, type(None), complex})
 

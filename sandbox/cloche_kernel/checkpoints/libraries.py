@@ -119,6 +119,30 @@ def json_scanner(options: dict[str, Any]) -> Any:
     return json.scanner.c_make_scanner(types.SimpleNamespace(**options))
 
 
+def _reduce_flat_iterator(found: Any, scope: Scope) -> Reduced:
+    return flat_iterator, (found.base, found.index)
+
+
+def flat_iterator(array: Any, index: int) -> Any:
+    return _advanced(array.flat, index)
+
+
+def _advanced(iterator: Any, steps: int) -> Any:
+    for _ in range(steps):
+        next(iterator)
+    return iterator
+
+
+def _reduce_broadcast(found: Any, scope: Scope) -> Reduced:
+    return broadcast, ([part.base for part in found.iters], found.index)
+
+
+def broadcast(arrays: list[Any], index: int) -> Any:
+    import numpy
+
+    return _advanced(numpy.broadcast(*arrays), index)
+
+
 def _reduce_compute_options(options: Any, scope: Scope) -> Reduced:
     return read_compute_options, (bytes(options.serialize()),)
 
@@ -138,6 +162,8 @@ def _reduce_tree_builder(builder: Any, scope: Scope) -> Reduced:
 
 
 _KNOWN: dict[tuple[str, str], _Reducer] = {
+    ("numpy", "flatiter"): _reduce_flat_iterator,
+    ("numpy", "broadcast"): _reduce_broadcast,
     ("matplotlib.figure", "Figure"): _reduce_figure,
     ("PIL.ImageDraw", "ImageDraw"): _reduce_draw,
     ("bs4", "BeautifulSoup"): _by_what_it_holds,

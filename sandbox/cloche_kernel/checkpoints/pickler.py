@@ -192,6 +192,7 @@ class WatchfulPickler(StatePickler):
 
     def __init__(self, target: io.BytesIO, scope: Scope, buffers: list[memoryview]) -> None:
         super().__init__(target, scope, buffers)
+        self._whole: dict[int, Any] = {}
         self._later: dict[int, tuple[int, Any]] = {}
         self._numbers: dict[int, tuple[tuple[int, str], Any]] = {}
         self._not_numbers = {id(value): f"nan of {name}" for name, value in _nans()}
@@ -203,13 +204,33 @@ class WatchfulPickler(StatePickler):
         ours = self._scope.names_of_ours.get(id(obj))
         if ours is not None:
             return ours
-        if (kind is dict or kind is set) and self._scope.hashed_by_user and _is_hashed_by_session(obj):
+        if (kind is dict or kind is set) and self._scope.hashed_by_user and id(obj) not in self._whole and _is_hashed_by_session(obj):
             known = id(obj) in self._numbers
             found = self._number(obj, kind.__name__)
             if not known:
                 self._later[id(obj)] = (found[0], obj)
             return found
         return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        found = super().reducer_override(obj)
+        if not self._scope.hashed_by_user:
+            return found
+        if found is NotImplemented and not isinstance(obj, (type, types.FunctionType)):
+            asked = self.dispatch_table.get(type(obj))
+            made = asked(obj) if asked is not None else obj.__reduce_ex__(5)
+            found = made if isinstance(made, tuple) else found
+        if isinstance(found, tuple):
+            self._spare(found[1], 3)
+        return found
+
+    def _spare(self, part: Any, depth: int) -> None:
+        """What something is made with has to be whole when that is made."""
+        if type(part) in (dict, set):
+            self._whole[id(part)] = part
+        if depth and type(part) in (dict, set, list, tuple):
+            for inner in part.values() if type(part) is dict else part:
+                self._spare(inner, depth - 1)
 
     def _number(self, obj: Any, kind: str) -> tuple[int, str]:
         # The object is held: its id is its own while the pickler lives.

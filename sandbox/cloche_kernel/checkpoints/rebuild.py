@@ -154,9 +154,18 @@ def fill_object(made: Any, state: tuple[Any, ...]) -> None:
     if content is not None:
         _fill_builtin(made, content)
     if attributes is not None:
-        dict_descriptor(type(made)).__set__(made, attributes)
+        _set_attributes(made, attributes)
     for owner, name, value in slots:
         owner.__dict__[name].__set__(made, value)
+
+
+def _set_attributes(made: Any, attributes: dict[str, Any]) -> None:
+    descriptor = dict_descriptor(type(made))
+    try:
+        descriptor.__set__(made, attributes)
+    except AttributeError:
+        # Classes of C modules may show their attributes and not let them be exchanged.
+        descriptor.__get__(made, type(made)).update(attributes)
 
 
 def _fill_builtin(made: Any, content: Any) -> None:
@@ -181,6 +190,10 @@ def _fill_builtin(made: Any, content: Any) -> None:
         bytearray.extend(made, content)
     elif isinstance(made, _random.Random):
         _random.Random.setstate(made, content)
+    elif isinstance(made, property):
+        property.__init__(made, *content)
+    elif isinstance(made, (staticmethod, classmethod)):
+        (staticmethod if isinstance(made, staticmethod) else classmethod).__init__(made, content)
     elif isinstance(made, io.BytesIO):
         io.BytesIO.__setstate__(made, content)
     elif isinstance(made, io.StringIO):
@@ -272,18 +285,24 @@ def fill_attributes(made: Any, attributes: dict[str, Any]) -> None:
 
 
 def dead_reference(callback: Any) -> Any:
-    return weakref.ref(_Gone(), callback)
+    return weakref.ref(Gone(), callback)
 
 
 def dead_method() -> Any:
-    return weakref.WeakMethod(_Gone().method)
+    return weakref.WeakMethod(Gone().method)
 
 
-class _Gone:
+class Gone:
     """What a weak reference referred to that has no object any more."""
 
     def method(self) -> None:
         """Has nothing to do."""
+
+
+def type_parameter(kind: Any, name: str, module: str, options: dict[str, Any]) -> Any:
+    made = kind(name, **options)
+    made.__module__ = module
+    return made
 
 
 def simple_queue() -> Any:

@@ -10,6 +10,7 @@ import gc
 import mmap
 import os
 import queue
+import random
 import socket
 import struct
 import sys
@@ -128,6 +129,17 @@ def _reduce_module(module: Any, scope: Scope) -> Reduced:
 
 _GENERATOR = "a generator: where it stands cannot be written down"
 
+def _reduce_type_parameter(found: Any, scope: Scope) -> Reduced:
+    if found_by_name(found, found.__module__, found.__name__):
+        return NotImplemented
+    options = {}
+    for name in ("bound", "covariant", "contravariant"):
+        value = getattr(found, f"__{name}__", None)
+        if value:
+            options[name] = value
+    return rebuild.type_parameter, (type(found), found.__name__, found.__module__, options)
+
+
 REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     types.GeneratorType: _refuse(_GENERATOR),
     types.CoroutineType: _refuse("a coroutine: where it stands cannot be written down"),
@@ -150,6 +162,9 @@ REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     struct.Struct: _reduce_struct,
     type(functools.cmp_to_key(id)): _reduce_comparison_key,
     typing.NewType: _reduce_new_type,
+    typing.ParamSpec: _reduce_type_parameter,
+    typing.TypeVarTuple: _reduce_type_parameter,
+    random.SystemRandom: lambda source, scope: (random.SystemRandom, ()),
     threading.Thread: _refuse("a thread"),
     threading.Timer: _refuse("a timer, which is a thread"),
     threading.local: _refuse("threading.local: other threads' values cannot be seen"),

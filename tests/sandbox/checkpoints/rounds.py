@@ -2,11 +2,12 @@
 One side of a round trip: `take` runs the cells and stores what they made, `give` restores that in a process that never
 ran them. Each case runs in a child of its own, so that one that dies or hangs hides no other.
 
-    rounds.py take|give DIRECTORY MODULE[:FUNCTION]|- FAMILY...
+    rounds.py take|give|take,give DIRECTORY MODULE[:FUNCTION]|- FAMILY...
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -43,7 +44,15 @@ def main() -> None:
         for name in ("ibis", "sqlalchemy.orm", "openpyxl", "networkx", "bs4", "scipy.stats", "sklearn.linear_model"):
             importlib.import_module(name)
     importlib.import_module("cloche_kernel.checkpoints.pickler")
+    # What the imports made is no concern of a collection in a child, which would copy its pages.
+    gc.collect()
+    gc.freeze()
 
+    for one in side.split(","):
+        _run_side(one, wanted, folder, bug)
+
+
+def _run_side(side: str, wanted: list[cases.Case], folder: Path, bug: str) -> None:
     running: dict[int, tuple[Path, float]] = {}
     for number, case in enumerate(wanted):
         stem = folder / f"{case.family}-{number}"
