@@ -223,8 +223,10 @@ def structure_of(values: dict[str, Any]) -> int:
         holder = todo.pop()
         above = _build_of(holder)
         for thing in gc.get_referents(holder):
+            if type(thing) in _ATOMS:
+                continue
             edges.add((above, _build_of(thing)))
-            if type(thing) not in _ATOMS and id(thing) not in seen and gc.is_tracked(thing) and _is_looked_into(thing):
+            if id(thing) not in seen and gc.is_tracked(thing) and _is_looked_into(thing):
                 seen.add(id(thing))
                 todo.append(thing)
     return hash(frozenset(edges))
