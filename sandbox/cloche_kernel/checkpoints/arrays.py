@@ -133,7 +133,7 @@ def whole(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable
 
 #: libraries whose own objects keep memory that nobody but they write to
 _KEEPERS = frozenset({"pyarrow", "polars", "builtins", "scipy", "pandas", "sklearn", "numpy", "matplotlib", "PIL",
-                      "duckdb", "_duckdb", "openpyxl", "contourpy", "kiwisolver"})  # fmt: skip
+                      "duckdb", "_duckdb", "openpyxl", "contourpy", "kiwisolver", "cloche_kernel"})  # fmt: skip
 
 
 def _is_library_memory(owner: Any) -> bool:

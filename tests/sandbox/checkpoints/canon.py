@@ -35,12 +35,12 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
     from cloche_kernel.checkpoints.restore import Pieces
 
     pieces = Pieces(request["files"])
-    visible = state.visible()
+    visible = {**state.visible(), **state.modules.values()}
     stored: dict[str, Any] = {}
     found: list[str] = []
     for member in request["members"]:
         at = member["at"]
-        if FILES in member["names"] or any(name.startswith("\0") for name in member["names"]):
+        if FILES in member["names"] or PROCESS in member["names"]:
             continue
         buffers = [bytearray(pieces.buffer(one)) for one in at["buffers"]]
         try:
@@ -55,7 +55,6 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
         ours, theirs = live.of(kept[name]), held.of(stored[name])
         if ours != theirs:
             found.append(f"{name}: live {near(ours, theirs)}, stored {near(theirs, ours)}")
-    _ = PROCESS
     return found
 
 
@@ -205,9 +204,7 @@ class _Walk:
         import numpy
 
         if isinstance(value, numpy.ndarray):
-            root = value
-            while isinstance(root.base, numpy.ndarray):
-                root = root.base
+            root = _root(value)
             start = _start(root)
             memory = self._memory.setdefault(start, len(self._memory))
             self._kept.append(root)
@@ -293,12 +290,19 @@ def _address(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _block(array: Any) -> int:
+def _root(array: Any) -> Any:
     import numpy
 
-    while isinstance(array.base, numpy.ndarray):
-        array = array.base
-    return _start(array)
+    while array.base is not None:
+        base = array.base if isinstance(array.base, numpy.ndarray) else getattr(array.base, "base", None)
+        if not isinstance(base, numpy.ndarray):
+            break
+        array = base
+    return array
+
+
+def _block(array: Any) -> int:
+    return _start(_root(array))
 
 
 def _start(root: Any) -> int:
