@@ -19,6 +19,7 @@ import threadpoolctl
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.checkpoints.capture import Checkpoints
+from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
 from cloche_kernel.forking import BROKEN, OUT_OF_MEMORY
 from cloche_kernel.imports import AfterImport
@@ -107,8 +108,13 @@ class Kernel:
         shell.display = self._display
         figures.connect(self._display)
         hostcalls.connect(line)
+        self._proofs = Proofs(shell.user_ns, shell)
         self._state = Checkpoints(
-            shell.user_ns, lambda: shell.user_ns_hidden, shell, lambda header, payload: line.send(header, payload)
+            shell.user_ns,
+            lambda: shell.user_ns_hidden,
+            shell,
+            lambda header, payload: line.send(header, payload),
+            self._proofs,
         )
         self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
@@ -127,6 +133,7 @@ class Kernel:
         leave, closed, out_of_memory, broken = os._exit, LineClosed, OUT_OF_MEMORY, BROKEN
         try:
             self._line.send({"type": "started", "pid": os.getpid(), "python": version})
+            self._proofs.begin()
             _settle(cpus)
             self._state.begin()
             while True:
