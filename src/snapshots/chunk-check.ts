@@ -23,6 +23,7 @@ export class ChunkCheck {
   readonly #directory: string;
   /** found sound, or written by this server */
   readonly #sound = new Set<string>();
+  readonly #damaged = new Set<string>();
 
   constructor(statements: Statements, directory: string) {
     this.#statements = statements;
@@ -35,6 +36,10 @@ export class ChunkCheck {
 
   isTrusted({ pack, start }: PackedChunk): boolean {
     return this.#sound.has(`${pack}:${start}`);
+  }
+
+  isDamaged({ pack, start }: PackedChunk): boolean {
+    return this.#damaged.has(`${pack}:${start}`);
   }
 
   path(pack: number): string | undefined {
@@ -104,7 +109,12 @@ export class ChunkCheck {
   /** Takes a chunk out of use, for every session that names it. */
   quarantine({ pack, start }: Pick<PackedChunk, "pack" | "start">): void {
     this.#sound.delete(`${pack}:${start}`);
-    this.#statements.run("UPDATE chunk SET damaged = 1 WHERE pack = ? AND start = ?", pack, start);
+    this.#damaged.add(`${pack}:${start}`);
+    try {
+      this.#statements.run("UPDATE chunk SET damaged = 1 WHERE pack = ? AND start = ?", pack, start);
+    } catch {
+      // On a full disk it is known here, and found again by the next server.
+    }
   }
 
   #compare(chunk: PackedChunk, sum: Buffer): boolean {

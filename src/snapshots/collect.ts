@@ -20,6 +20,8 @@ export interface CollectOptions {
   writer: PackWriter;
   /** is a server behind this token alive? */
   isAlive(token: string): boolean;
+  /** a state of the session that is on its way names something in this pack */
+  isExpected(session: string, pack: number): boolean;
   /** told each step, for tests that end the process there */
   step?: (name: string) => void;
 }
@@ -47,13 +49,13 @@ interface Piece {
 }
 
 /** Longest stretch without a breath, in `milliseconds`. */
-const STEP_MS = 5;
+const STEP_MS = 4;
 /** Rows deleted in one transaction. */
-const BATCH = 100;
+const BATCH = 25;
 /** Groups looked at without a breath. */
-const MARKED_AT_ONCE = 200;
+const MARKED_AT_ONCE = 50;
 /** Pages given back to the file system in one step. */
-const VACUUM_PAGES = 200;
+const VACUUM_PAGES = 50;
 /** A file that was linked this short a while ago may belong to a state that is just being written, in `milliseconds`. */
 const YOUNG_MS = 600_000;
 
@@ -98,7 +100,7 @@ export class Collector {
       let after = 0;
       for (;;) {
         const rows = statements.all<{ id: number; key: string }>(
-          `SELECT id, ${key} AS key FROM ${table} WHERE session = ? AND id > ? ORDER BY id LIMIT 1000`,
+          `SELECT id, ${key} AS key FROM ${table} WHERE session = ? AND id > ? ORDER BY id LIMIT 200`,
           session,
           after,
         );
@@ -141,16 +143,33 @@ export class Collector {
   /** Copies what lives in packs that are mostly dead to new ones. */
   async #movePacks(collected: Collected): Promise<void> {
     const { statements, packs, isAlive } = this.#options;
+    this.#retireThin();
     for (const pack of unwritten(statements, isAlive)) {
       const size = statSync(join(packs, pack.file), { throwIfNoEntry: false })?.size ?? 0;
-      const pieces = statements.all<Piece>(
-        "SELECT start, size, sha256 FROM chunk WHERE pack = ? AND damaged = 0 GROUP BY start ORDER BY start",
-        pack.id,
-      );
-      const live = pieces.reduce((sum, piece) => sum + piece.size, 0);
-      if (pieces.length > 0 && live * 2 < size) await this.#move(pack, pieces);
+      const pieces = this.#livePieces(pack);
+      if (pieces.length > 0 && sum(pieces) * 2 < size) await this.#move(pack, pieces);
     }
     await this.#dropPacks(collected);
+  }
+
+  /** Ends the packs this server adds to where most of them is dead: what follows goes to another. */
+  #retireThin(): void {
+    const { statements, packs, writer, isExpected } = this.#options;
+    for (const pack of statements.all<PackRow>("SELECT id, session, file, writer FROM pack")) {
+      const session = writer.ownerOf(pack.id);
+      if (session === undefined) continue;
+      const size = statSync(join(packs, pack.file), { throwIfNoEntry: false })?.size ?? 0;
+      if (sum(this.#livePieces(pack)) * 2 >= size) continue;
+      writer.retire(session);
+      writer.seal(session, (id) => isExpected(session, id));
+    }
+  }
+
+  #livePieces(pack: PackRow): Piece[] {
+    return this.#options.statements.all<Piece>(
+      "SELECT start, size, sha256 FROM chunk WHERE pack = ? AND damaged = 0 GROUP BY start ORDER BY start",
+      pack.id,
+    );
   }
 
   async #move(pack: PackRow, pieces: Piece[]): Promise<void> {
@@ -257,6 +276,10 @@ function unwritten(statements: Statements, isAlive: (token: string) => boolean):
   return statements
     .all<PackRow>("SELECT id, session, file, writer FROM pack")
     .filter(({ writer }) => writer === null || !isAlive(writer));
+}
+
+function sum(pieces: Piece[]): number {
+  return pieces.reduce((bytes, { size }) => bytes + size, 0);
 }
 
 /** What the checkpoints of a session reach; marking goes on where it ended. */

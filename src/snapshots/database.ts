@@ -84,8 +84,9 @@ function openFile(path: string, step?: Step): Database.Database {
   else closeSync(openSync(path, "wx", 0o600));
   const database = new Database(path, { timeout: BUSY_TIMEOUT });
   try {
-    // Only of a file without tables: then the space of what is deleted can be given back in small steps.
-    database.pragma("auto_vacuum = INCREMENTAL");
+    refuseNewer(database, path);
+    // Space of what is deleted can be given back in small steps; a file with tables stays as it was made.
+    if (database.pragma("page_count", { simple: true }) === 0) database.pragma("auto_vacuum = INCREMENTAL");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = NORMAL");
     database.pragma("foreign_keys = ON");
@@ -100,6 +101,16 @@ function openFile(path: string, step?: Step): Database.Database {
   }
 }
 
+/** Before anything is written, the kind of the journal included. */
+function refuseNewer(database: Database.Database, path: string): void {
+  const format = database.pragma("user_version", { simple: true }) as number;
+  const applicationId = database.pragma("application_id", { simple: true });
+  if (applicationId !== APPLICATION_ID || format <= FORMAT) return;
+  throw new ClocheError("store.newer", {
+    message: `${path} was written by a newer Cloche (format ${format}; this one knows ${FORMAT})`,
+  });
+}
+
 function checkFormat(database: Database.Database, path: string, step?: Step): void {
   const tables = tableNames(database);
   const applicationId = database.pragma("application_id", { simple: true });
@@ -107,10 +118,6 @@ function checkFormat(database: Database.Database, path: string, step?: Step): vo
   const isNew = tables.length === 0 && applicationId === 0 && format === 0;
   const damaged = (message: string) => new ClocheError("store.damaged", { message });
   if (!isNew && applicationId !== APPLICATION_ID) throw damaged(`${path} is another program's database`);
-  if (format > FORMAT)
-    throw new ClocheError("store.newer", {
-      message: `${path} was written by a newer Cloche (format ${format}; this one knows ${FORMAT})`,
-    });
   for (let step = 1; step <= format; step += 1) {
     const missing = [...schema(step).matchAll(/^CREATE TABLE (\w+)/gm)]
       .map(([, name]) => name!)

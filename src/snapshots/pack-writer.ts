@@ -65,7 +65,13 @@ export class PackWriter implements Disposable {
     for (const open of packs) await open?.file.sync();
   }
 
-  /** Gives up retired packs that nothing on its way is in, in the transaction of a commit. */
+  /** The session whose open pack this is. */
+  ownerOf(pack: number): string | undefined {
+    for (const [session, open] of this.#current) if (open.id === pack) return session;
+    return undefined;
+  }
+
+  /** Gives up retired packs that nothing on its way is in. */
   seal(session: string, isExpected: (pack: number) => boolean): void {
     const retired = this.#retired.get(session);
     if (!retired) return;
@@ -82,6 +88,11 @@ export class PackWriter implements Disposable {
   [Symbol.dispose](): void {
     const open = [...this.#current.values(), ...[...this.#retired.values()].flat()];
     for (const { file } of open) file[Symbol.dispose]();
+    try {
+      this.#statements.run("UPDATE pack SET writer = NULL WHERE writer = ?", this.#writer);
+    } catch {
+      // Its token is that of a dead server soon, which says the same.
+    }
     this.#current.clear();
     this.#retired.clear();
   }

@@ -105,11 +105,12 @@ export class Planner {
       if (!row || row.damaged) return undefined;
       if (row.pack === null) {
         if (row.data!.length !== row.size || !sha256(row.data!).equals(row.sha256)) {
-          this.#statements.run("UPDATE chunk SET damaged = 1 WHERE session = ? AND name = ?", session, name);
+          this.#quarantine(session, name);
           return undefined;
         }
       } else {
         const chunk = { pack: row.pack, start: row.start!, size: row.size, sha256: row.sha256 };
+        if (this.#check.isDamaged(chunk)) return undefined;
         const within = layout.lengthOf(row.pack) >= chunk.start + chunk.size;
         const early = performance.now() < deadline;
         const sound = within && (this.#check.isTrusted(chunk) || !early || this.#check.isSound(chunk));
@@ -123,6 +124,14 @@ export class Planner {
     }
     plan.unchecked.push(...unchecked);
     return rows;
+  }
+
+  #quarantine(session: string, name: string): void {
+    try {
+      this.#statements.run("UPDATE chunk SET damaged = 1 WHERE session = ? AND name = ?", session, name);
+    } catch {
+      // On a full disk: it is found again whenever it is read.
+    }
   }
 }
 

@@ -22,6 +22,8 @@ export interface SpaceOptions {
   packWriter: PackWriter;
   isAlive(token: string): boolean;
   isPinned(checkpoint: number): boolean;
+  /** a state of the session that is on its way names something in this pack */
+  isExpected(session: string, pack: number): boolean;
   step?: (name: string) => void;
 }
 

@@ -49,6 +49,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   /** What the states take of the disk, and how that becomes less. */
   readonly space: Space;
   readonly #pending = new Map<string, Map<string, Added>>();
+  /** chunks of states whose commit has begun */
+  readonly #writing = new Map<string, Set<Map<string, Added>>>();
   /** the latest commit of each session: states are written in the order of their cells */
   readonly #turns = new Map<string, Promise<unknown>>();
   /** groups of each session's head, which are known to be there */
@@ -72,6 +74,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       statements,
       check: this.#check,
       packWriter: this.#packs,
+      isExpected: (session, pack) => this.#expects(session, pack),
       isPinned: (checkpoint) => [...this.#pinned.values()].includes(checkpoint),
     });
   }
@@ -92,13 +95,15 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     // Taken now: what comes after belongs to the next state, and a kernel that dies takes nothing of this one with it.
     const added = this.#pendingOf(session);
     this.#pending.delete(session);
+    const writing = this.#writing.get(session) ?? new Set();
+    this.#writing.set(session, writing.add(added));
     const before = this.#turns.get(session) ?? Promise.resolve();
     const written = before.then(async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
       await this.#packs.sync(session);
       return this.#statements.durably(() => {
         const checkpoint = this.#insert(session, cell, { ...manifest, data }, added);
-        this.#packs.seal(session, (pack) => this.#expects(session, pack));
+        this.#packs.seal(session, (pack) => this.#expects(session, pack, added));
         return checkpoint;
       });
     });
@@ -119,6 +124,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       const failure = this.#failure(error);
       if (failure.code === "store.full") this.space.relieve();
       throw failure;
+    } finally {
+      writing.delete(added);
     }
   }
 
@@ -193,7 +200,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       const { session, cell } = checkpoint;
       this.#pinned.set(session, checkpoint.id);
       const { request, damaged, nameless, unchecked } = this.#planner.plan(checkpoint, smallFile);
-      this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+      this.#place(session, cell);
       if (damaged.length > 0 || nameless > 0) this.#tell(session, damageSentence(cell, damaged, nameless));
       if (unchecked.length > 0) void this.#checkBehind(session, cell, unchecked);
       return request;
@@ -234,6 +241,15 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#closed = true;
     this.space[Symbol.dispose]();
     this.#packs[Symbol.dispose]();
+  }
+
+  /** Notes for the history which cell's state the session is in now; a full disk keeps nobody from coming back. */
+  #place(session: string, cell: number): void {
+    try {
+      this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+    } catch (error) {
+      if (storeError(error, this.#options.packs).code !== "store.full") throw error;
+    }
   }
 
   #insert(
@@ -333,8 +349,11 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   /** Does a state that is on its way name something in this pack? */
-  #expects(session: string, pack: number): boolean {
-    return [...(this.#pending.get(session)?.values() ?? [])].some((chunk) => chunk.pack === pack);
+  #expects(session: string, pack: number, but?: Map<string, Added>): boolean {
+    const coming = [this.#pending.get(session), ...(this.#writing.get(session) ?? [])];
+    return coming.some(
+      (added) => added && added !== but && [...added.values()].some((chunk) => chunk.pack === pack),
+    );
   }
 
   /** Looks at what a kernel was given unchecked, and says so where it was not what it had been. */
