@@ -153,6 +153,11 @@ def _reduce_view(array: Any, owner: Any) -> Reduced:
     else:
         start = _address(numpy.frombuffer(owner, "u1")) if len(owner) else _address(array)
     offset = _address(array) - start
+    if isinstance(owner, numpy.ndarray) and owner.dtype.hasobject and array.dtype != owner.dtype:
+        if rebuild.field_at(owner.dtype, offset % owner.dtype.itemsize, array.dtype) is None:
+            raise NotKept("a view of a part of an array of objects")
+    if array.dtype.hasobject and not (owner.flags.c_contiguous or owner.flags.f_contiguous):
+        raise NotKept("a view of an array of objects that has gaps")
     return rebuild.view, (owner, offset, array.shape, array.strides, array.dtype, bool(array.flags.writeable))
 
 

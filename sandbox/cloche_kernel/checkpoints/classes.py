@@ -162,7 +162,8 @@ def _abstract_classes() -> list[type]:
     found: list[type] = []
     todo: list[type] = [object]
     while todo:
-        for cls in type.__subclasses__(todo.pop()):
+        found_below: list[type] = type.__subclasses__(todo.pop())
+        for cls in found_below:
             if id(cls) in seen:
                 continue
             seen.add(id(cls))
@@ -181,9 +182,7 @@ def _reduce_ctypes(cls: Any, state: dict[str, Any]) -> Reduced:
     if kind == "PyCPointerType":
         return rebuild.attribute_call, ("ctypes", "POINTER", cls._type_)
     own = {name: value for name, value in state.items() if type(value).__name__ != "CField"}
-    layout = {name: own.pop(name) for name in ("_anonymous_", "_pack_", "_align_", "_layout_") if name in own}
-    if "_anonymous_" in layout:
-        own["_anonymous_"] = layout.pop("_anonymous_")
+    layout: dict[str, Any] = {name: own.pop(name) for name in ("_pack_", "_align_", "_layout_") if name in own}
     layout["__module__"] = cls.__module__
     layout["__qualname__"] = cls.__qualname__
     arguments = (type(cls), cls.__name__, cls.__bases__, layout)

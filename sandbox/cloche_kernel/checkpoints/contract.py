@@ -65,6 +65,8 @@ class Scope:
             ours[id(main)] = "main"
         for name in ("stdin", "stdout", "stderr"):
             ours[id(getattr(sys, name))] = f"sys.{name}"
+        for name in ("modules", "path", "argv"):
+            ours[id(getattr(sys, name))] = f"sys.{name}"
         if shell is not None:
             ours[id(shell)] = "shell"
         return cls(namespace, ours)

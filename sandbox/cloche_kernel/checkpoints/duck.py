@@ -33,8 +33,10 @@ def _reduce_connection(connection: Any, scope: Scope) -> Reduced:
         for name, path in ask("select database_name, path from duckdb_databases() where not internal"):
             if path or name != "memory":
                 raise NotKept(f"a duckdb connection to a database file ({path or name})")
-        if ask("select 1 from duckdb_tables() where temporary union all select 1 from duckdb_views() "
-               "where temporary and not internal"):
+        if ask(
+            "select 1 from duckdb_tables() where temporary union all select 1 from duckdb_views() "
+            "where temporary and not internal"
+        ):
             raise NotKept("a duckdb connection with temporary tables or registered frames")
         settings = dict(ask("select name, value from duckdb_settings()"))
         data = _written_down(connection)

@@ -65,12 +65,10 @@ def _reduce_open(file: Any, mode: str, options: dict[str, Any], own: dict[str, A
     return reopened, (name, path, mode, position, options, own)
 
 
-def reopened(
-    name: Any, path: str, mode: str, position: int, options: dict[str, Any], own: dict[str, Any]
-) -> io.IOBase:
+def reopened(name: Any, path: str, mode: str, position: int, options: dict[str, Any], own: dict[str, Any]) -> io.IOBase:
     """An open file where it stood. What was opened to be written anew is not emptied again."""
     line_buffering = options.pop("line_buffering", False)
-    made: Any = io.open(path, mode, opener=_open_as_it_is, **options)
+    made: Any = open(path, mode, opener=_open_as_it_is, **options)  # noqa: SIM115
     if isinstance(made, io.TextIOWrapper) and line_buffering:
         made.reconfigure(line_buffering=True)
     _raw(made).name = name
@@ -94,14 +92,14 @@ def _adopt(made: Any, own: dict[str, Any]) -> None:
 
 
 def closed_text(name: Any, mode: str, options: dict[str, Any], own: dict[str, Any]) -> io.IOBase:
-    made: Any = io.open(os.devnull, "r" if "r" in mode and "+" not in mode else "w", **options)
+    made: Any = open(os.devnull, "r" if "r" in mode and "+" not in mode else "w", **options)  # noqa: SIM115
     made.mode = mode
     return _close(made, name, own)
 
 
 def closed_binary(name: Any, mode: str, options: dict[str, Any], own: dict[str, Any]) -> io.IOBase:
     plain = mode if "x" not in mode else mode.replace("x", "w")
-    return _close(io.open(os.devnull, plain, **options), name, own)
+    return _close(open(os.devnull, plain, **options), name, own)
 
 
 def _close(made: Any, name: Any, own: dict[str, Any]) -> io.IOBase:

@@ -30,14 +30,14 @@ def reduce_frame(obj: Any, scope: Scope) -> Reduced:
         kept = {name: value for name, value in (attributes or {}).items() if name not in _COMPUTED}
         if isinstance(obj, pandas.Index):
             kept["_cache"] = {}
-            # An index is hashed and looked into as soon as it is there: whole from the start, where nothing refers back.
+            # An index is looked into as soon as it is there, by frames that are made with it: whole from the start.
             return whole_index, (type(obj), kept, slots)
         return rebuild.new_object, (type(obj), object), (None, kept, slots), None, None, rebuild.fill_object
     return NotImplemented
 
 
 def whole_index(kind: type, attributes: dict[str, Any], slots: list[Any]) -> Any:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     rebuild.fill_object(made, (None, attributes, slots))
     return made
 
@@ -59,9 +59,7 @@ def block_manager(kind: type, axes: list[Any], blocks: list[tuple[Any, Any, int,
     from pandas._libs.internals import BlockPlacement
     from pandas.core.internals.blocks import new_block
 
-    made = tuple(
-        new_block(values, BlockPlacement(place), ndim=ndim, refs=refs) for values, place, ndim, refs in blocks
-    )
+    made = tuple(new_block(values, BlockPlacement(place), ndim=ndim, refs=refs) for values, place, ndim, refs in blocks)
     if kind.__name__ == "SingleBlockManager":
         return kind(made[0], axes[0], verify_integrity=False)
     return kind(made, axes, verify_integrity=False)

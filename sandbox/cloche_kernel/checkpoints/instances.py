@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _random
 import array
 import copyreg
 import datetime
@@ -12,10 +13,13 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
-import _random
-
 from cloche_kernel.checkpoints import classes, rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
+
+
+def _without_attributes(state: Any) -> Any:
+    return state[:-1]
+
 
 #: content that is put in once the instance is there, so that it may hold the instance
 _FILLED: dict[type, Any] = {
@@ -30,8 +34,8 @@ _FILLED: dict[type, Any] = {
     staticmethod: lambda made: made.__func__,
     classmethod: lambda made: made.__func__,
     _random.Random: lambda made: _random.Random.getstate(made),
-    io.BytesIO: lambda made: (*io.BytesIO.__getstate__(made)[:-1], None),
-    io.StringIO: lambda made: (*io.StringIO.__getstate__(made)[:-1], None),
+    io.BytesIO: lambda made: (*_without_attributes(io.BytesIO.__getstate__(made)), None),
+    io.StringIO: lambda made: (*_without_attributes(io.StringIO.__getstate__(made)), None),
 }
 #: arguments of the base's own `__new__`
 _MADE_WITH: dict[type, Any] = {
@@ -55,8 +59,8 @@ _ATOMS = frozenset({str, int, float, bool, bytes, type(None), complex})
 
 
 def reduce_instance(obj: Any, scope: Scope) -> Reduced:
-    """By its builtin content, `__dict__` and slots; by its base's own pickling where it derives from another C class."""
-    cls = type(obj)
+    """By its builtin content, `__dict__` and slots; where it derives from another C class, by that one's pickling."""
+    cls: Any = type(obj)
     base = classes.solid_base(cls)
     if base is object:
         content = None
@@ -102,11 +106,16 @@ def _reduce_by_base(obj: Any, cls: type, base: type, scope: Scope) -> Reduced:
                               "how it is pickled")  # fmt: skip
             break
     found = obj.__reduce_ex__(5)
-    if not isinstance(found, tuple) or len(found) > 3 and any(part is not None for part in found[3:]):
+    if not isinstance(found, tuple) or any(part is not None for part in found[3:]):
         return found
     function, arguments, *rest = found
-    return rebuild.call, (function, arguments), (rest[0] if rest else None, _state(obj, cls, None)), None, None, (
-        rebuild.fill_both
+    return (
+        rebuild.call,
+        (function, arguments),
+        (rest[0] if rest else None, _state(obj, cls, None)),
+        None,
+        None,
+        (rebuild.fill_both),
     )
 
 
@@ -116,7 +125,7 @@ def state_of(obj: Any) -> tuple[Any, ...]:
 
 
 def _state(obj: Any, cls: type, content: Any) -> tuple[Any, ...]:
-    descriptor = rebuild.dict_descriptor(cls)
+    descriptor: Any = rebuild.dict_descriptor(cls)
     attributes = descriptor.__get__(obj, cls) if descriptor is not None else None
     return content, attributes, slots_of(obj, cls)
 
@@ -193,7 +202,7 @@ def reduce_exception(error: BaseException, scope: Scope) -> Reduced:
     if base.__module__ != "builtins":
         scope.note_library(cls)
         return NotImplemented
-    descriptor = rebuild.dict_descriptor(cls)
+    descriptor: Any = rebuild.dict_descriptor(cls)
     attributes = descriptor.__get__(error, cls) if descriptor is not None else None
     extra: dict[str, Any] = {
         "args": error.args,

@@ -13,16 +13,11 @@ from typing import Any
 
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 
-_VIEWS = {
-    type(make()): name
-    for made in ({}, OrderedDict())
-    for name in ("keys", "values", "items")
-    if callable(make := getattr(made, name))
-}
-_ITERATORS = {
-    type(iter(getattr(made, name)())): name for made in ({}, OrderedDict()) for name in ("keys", "values", "items")
-}
-_REVERSED = {type(reversed(getattr({}, name)())): name for name in ("keys", "values", "items")}
+_NAMES = ("keys", "values", "items")
+_BOTH: tuple[Any, Any] = ({}, OrderedDict())
+_VIEWS = {type(getattr(made, name)()): name for made in _BOTH for name in _NAMES}
+_ITERATORS = {type(iter(getattr(made, name)())): name for made in _BOTH for name in _NAMES}
+_REVERSED = {type(reversed(getattr({}, name)())): name for name in _NAMES}
 
 
 def _reduce_view(found: Any, scope: Scope) -> Reduced:
@@ -44,7 +39,7 @@ def _reduce_dict_iterator(found: Any, scope: Scope) -> Reduced:
     kind = type(found)
     mapping = _container(found)
     if mapping is None:
-        return finished, (kind is not None and kind in _REVERSED,)
+        return finished, (kind in _REVERSED,)
     if isinstance(mapping, OrderedDict):
         raise NotKept("an iterator over an ordered dictionary")
     left = operator.length_hint(found)
@@ -137,7 +132,7 @@ def _reduce_memoryview(view: memoryview, scope: Scope) -> Reduced:
         raise NotKept("a memoryview that was released") from None
     arrays = sys.modules.get("numpy")
     if not (isinstance(owner, (bytes, bytearray)) or type(owner).__name__ == "array"
-            or arrays is not None and isinstance(owner, arrays.ndarray)):  # fmt: skip
+            or (arrays is not None and isinstance(owner, arrays.ndarray))):  # fmt: skip
         raise NotKept("a memoryview over memory that is not kept")
     if not view.nbytes:
         return memoryview_at, (owner, 0, 0, view.format, view.shape, None, view.readonly)
@@ -164,15 +159,16 @@ def _address(view: memoryview) -> int:
 def memoryview_at(
     owner: Any, start: int, length: int, form: str, shape: tuple[int, ...], step: int | None, readonly: bool
 ) -> memoryview:
-    octets = memoryview(owner).cast("B")[start : start + length]
-    made: memoryview = octets
+    octets: Any = memoryview(owner).cast("B")[start : start + length]
+    made: Any = octets
     if step is not None:
         made = octets.cast(form)[::step]
     elif len(shape) == 1:
         made = octets if form == "B" else octets.cast(form)
     else:
         made = octets.cast(form, shape)
-    return made.toreadonly() if readonly and not made.readonly else made
+    found: memoryview = made.toreadonly() if readonly and not made.readonly else made
+    return found
 
 
 def _refuse_scanner(scanner: Any, scope: Scope) -> Reduced:

@@ -116,7 +116,8 @@ def json_scanner(options: dict[str, Any]) -> Any:
     import json.scanner
     import types
 
-    return json.scanner.c_make_scanner(types.SimpleNamespace(**options))
+    make: Any = json.scanner.c_make_scanner  # type: ignore[attr-defined]
+    return make(types.SimpleNamespace(**options))
 
 
 def _reduce_flat_iterator(found: Any, scope: Scope) -> Reduced:
@@ -177,4 +178,3 @@ _KNOWN: dict[tuple[str, str], _Reducer] = {
     ("pyarrow._compute", "FunctionOptions"): _reduce_compute_options,
     **duck.KNOWN,
 }
-

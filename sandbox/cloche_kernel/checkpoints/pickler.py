@@ -14,15 +14,28 @@ import pickle
 import re
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import cloudpickle
 
-from cloche_kernel.checkpoints import arrays, classes, files, frames, functions, instances, iterators, libraries, rebuild, runtime
+from cloche_kernel.checkpoints import (
+    arrays,
+    classes,
+    files,
+    frames,
+    functions,
+    instances,
+    iterators,
+    libraries,
+    rebuild,
+    runtime,
+)
 from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 from cloche_kernel.checkpoints.deep import with_deep_stack
+from cloche_kernel.checkpoints.reader import Reader
 
 #: contiguous buffers from this size on, in bytes, go beside the pickle instead of into it
 OUT_OF_BAND = 65_536
@@ -32,7 +45,7 @@ _Reducer = Callable[[Any, Scope], Reduced]
 
 @dataclass
 class Taken:
-    """What a group of names became. `mentions`: names that its functions speak of; `kinds`: types that went by reduce."""
+    """What a group of names became. `mentions`: names its functions speak of; `kinds`: types that went by reduce."""
 
     header: bytes
     buffers: list[memoryview] = field(default_factory=list)
@@ -52,6 +65,8 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
 
 
 def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:
+    from cloche_kernel.checkpoints.watchful import WatchfulPickler
+
     if any(id(value) in scope.names_of_ours for value in values.values()):
         return _dump(WatchfulPickler, values, scope)
     try:
@@ -67,9 +82,7 @@ def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memory
 _NAN_SIGNS = (b"G\x7f\xf8", b"G\xff\xf8")
 
 
-def _dump(
-    kind: type[StatePickler], values: dict[str, Any], scope: Scope
-) -> tuple[io.BytesIO, list[memoryview]]:
+def _dump(kind: type[StatePickler], values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:
     def dump() -> tuple[io.BytesIO, list[memoryview]]:
         target, buffers = io.BytesIO(), list[memoryview]()
         made = kind(target, scope, buffers)
@@ -114,7 +127,7 @@ def _sentence(error: Exception, asked: str) -> str:
 
 
 def give(header: bytes, buffers: Iterable[Any], namespace: dict[str, Any], shell: Any = None) -> dict[str, Any]:
-    """What `take` took, as new objects; `namespace` becomes the globals of its functions. Buffers should be writable."""
+    """What `take` took, as new objects; `namespace` becomes its functions' globals. Buffers should be writable."""
 
     with rebuild.into(lambda name: find_ours(name, namespace, shell)):
         reader = Reader(io.BytesIO(header), buffers, lambda name: find_ours(name, namespace, shell))
@@ -123,34 +136,11 @@ def give(header: bytes, buffers: Iterable[Any], namespace: dict[str, Any], shell
     return found
 
 
-class Reader(pickle.Unpickler):
-    """Finds what was written down by a name or a number instead of by value."""
-
-    def __init__(self, source: io.BytesIO, buffers: Iterable[Any], find: Callable[[str], Any]) -> None:
-        super().__init__(source, buffers=buffers)
-        self._source = source
-        self._find = find
-        self._numbered: dict[int, Any] = {}
-
-    def persistent_load(self, name: Any) -> Any:
-        if isinstance(name, str):
-            return self._find(name)
-        number, kind = name
-        if number not in self._numbered:
-            self._numbered[number] = float("nan") if kind == "nan" else set() if kind == "set" else {}
-        return self._numbered[number]
-
-    def fill_rest(self) -> None:
-        """Puts in what has to be hashed by the session's code, now that everything has its state."""
-        end = len(self._source.getbuffer())
-        parts = []
-        while self._source.tell() < end:
-            parts += self.load()
-        for number, items in parts:
-            self._numbered[number].update(items)
+class MetNamespace(Exception):
+    """A value holds the session's namespace, or something else of the kernel's, itself."""
 
 
-class StatePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
+class StatePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, target: io.BytesIO, scope: Scope, buffers: list[memoryview]) -> None:
         def keep_aside(buffer: pickle.PickleBuffer) -> bool:
             raw = buffer.raw()
@@ -180,96 +170,6 @@ class StatePickler(cloudpickle.Pickler):  # type: ignore[misc,name-defined]
         return found
 
 
-class MetNamespace(Exception):
-    """A value holds the session's namespace, or something else of the kernel's, itself."""
-
-
-class WatchfulPickler(StatePickler):
-    """
-    Looks at every object, several times slower: the namespace stays the namespace, a float that is not a number stays
-    the same object, and containers that the session's own code hashes for are filled last.
-    """
-
-    def __init__(self, target: io.BytesIO, scope: Scope, buffers: list[memoryview]) -> None:
-        super().__init__(target, scope, buffers)
-        self._whole: dict[int, Any] = {}
-        self._later: dict[int, tuple[int, Any]] = {}
-        self._numbers: dict[int, tuple[tuple[int, str], Any]] = {}
-        self._not_numbers = {id(value): f"nan of {name}" for name, value in _nans()}
-
-    def persistent_id(self, obj: Any) -> Any:
-        kind = type(obj)
-        if kind is float:
-            return None if obj == obj else self._not_numbers.get(id(obj)) or self._number(obj, "nan")
-        ours = self._scope.names_of_ours.get(id(obj))
-        if ours is not None:
-            return ours
-        if (kind is dict or kind is set) and self._scope.hashed_by_user and id(obj) not in self._whole and _is_hashed_by_session(obj):
-            known = id(obj) in self._numbers
-            found = self._number(obj, kind.__name__)
-            if not known:
-                self._later[id(obj)] = (found[0], obj)
-            return found
-        return None
-
-    def reducer_override(self, obj: Any) -> Any:
-        found = super().reducer_override(obj)
-        if not self._scope.hashed_by_user:
-            return found
-        if found is NotImplemented and not isinstance(obj, (type, types.FunctionType)):
-            asked = self.dispatch_table.get(type(obj))
-            made = asked(obj) if asked is not None else obj.__reduce_ex__(5)
-            found = made if isinstance(made, tuple) else found
-        if isinstance(found, tuple):
-            self._spare(found[1], 3)
-        return found
-
-    def _spare(self, part: Any, depth: int) -> None:
-        """What something is made with has to be whole when that is made."""
-        if type(part) in (dict, set):
-            self._whole[id(part)] = part
-        if depth and type(part) in (dict, set, list, tuple):
-            for inner in part.values() if type(part) is dict else part:
-                self._spare(inner, depth - 1)
-
-    def _number(self, obj: Any, kind: str) -> tuple[int, str]:
-        # The object is held: its id is its own while the pickler lives.
-        return self._numbers.setdefault(id(obj), ((len(self._numbers), kind), obj))[0]
-
-    def finish(self) -> None:
-        """What is filled last, until filling it brings nothing more that is."""
-        filled: set[int] = set()
-        parts: list[tuple[int, Any]] = []
-        while todo := [key for key in self._later if key not in filled]:
-            for key in todo:
-                filled.add(key)
-                number, held = self._later[key]
-                parts.append((number, list(held.items()) if type(held) is dict else list(held)))
-            if parts:
-                self._extra(parts)
-                parts = []
-
-    def _extra(self, parts: list[tuple[int, Any]]) -> None:
-        self.dump(parts)
-
-
-def _nans() -> list[tuple[str, float]]:
-    return [(name, sys.modules[name].nan) for name in ("math", "numpy") if name in sys.modules]
-
-
-def _is_hashed_by_session(held: Any) -> bool:
-    return any(_hashes_by_session(key, 3) for key in held)
-
-
-def _hashes_by_session(key: Any, depth: int) -> bool:
-    kind = type(key)
-    if kind is str or kind is int:
-        return False
-    if kind is tuple or kind is frozenset:
-        return depth > 0 and any(_hashes_by_session(part, depth - 1) for part in key)
-    return isinstance(kind.__hash__, types.FunctionType)
-
-
 def reduce_value(obj: Any, scope: Scope) -> Any:
     """How one object is taken down, or NotImplemented where its own pickling is right."""
     kind = type(obj)
@@ -278,6 +178,10 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
         return reducer(obj, scope)
     if issubclass(kind, type):
         return classes.reduce_class(obj, scope)
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return arrays.reduce_array(obj, scope)
+    if _is_straight(kind):
+        return instances.reduce_instance(obj, scope)
     singleton = _name_of_singleton(obj, kind)
     if singleton is not None:
         return rebuild.attribute, singleton
@@ -296,12 +200,25 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
     return instances.reduce_instance(obj, scope) if instances.is_plain(kind) else NotImplemented
 
 
+_straight: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+_COMMON = frozenset({"__main__", "builtins", "abc", "typing", "enum", "dataclasses"})
+
+
+def _is_straight(kind: type) -> bool:
+    """Whether a class is the session's and derives from nothing that is known better."""
+    known = _straight.get(kind)
+    if known is None:
+        known = kind.__module__ == "__main__" and not issubclass(kind, BaseException)
+        known = _straight[kind] = known and all(owner.__module__ in _COMMON for owner in kind.__mro__)
+    return known
+
+
 _tables: dict[str, tuple[int, dict[int, str]]] = {}
 
 
 def _name_of_singleton(obj: Any, kind: type) -> tuple[str, str] | None:
     """Where a module keeps this very object: sentinels are compared by identity, so copies would be false."""
-    name = getattr(kind, "__module__", None)
+    name: Any = getattr(kind, "__module__", None)
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is None or name in ("__main__", "builtins"):
         return None

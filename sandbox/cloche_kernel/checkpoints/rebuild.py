@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _random
 import abc
 import builtins
 import functools
@@ -15,8 +16,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-
-import _random
 
 _MISSING = object()
 
@@ -113,7 +112,7 @@ def new_ctypes_class(meta: Any, name: str, bases: tuple[type, ...], layout: dict
 def fill_ctypes_class(made: Any, state: dict[str, Any]) -> None:
     # Through the metaclass: it lays the fields out. `_anonymous_` speaks of fields, and comes before them.
     for name in sorted(state, key=lambda name: (name != "_anonymous_", name != "_fields_")):
-        type(made).__setattr__(made, name, state[name])
+        cast(Any, type(made)).__setattr__(made, name, state[name])
 
 
 def attribute_call(name: str, path: str, *arguments: Any) -> Any:
@@ -127,7 +126,7 @@ def new_object(cls: type, base: type, *content: Any) -> Any:
 
 def new_hashed(cls: type, attributes: dict[str, Any], slots: list[tuple[Any, ...]]) -> Any:
     """An instance that has those of its attributes that refer to nothing, so that it can be hashed."""
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     fill_object(made, (None, attributes or None, slots))
     return made
 
@@ -193,11 +192,12 @@ def _fill_builtin(made: Any, content: Any) -> None:
     elif isinstance(made, property):
         property.__init__(made, *content)
     elif isinstance(made, (staticmethod, classmethod)):
-        (staticmethod if isinstance(made, staticmethod) else classmethod).__init__(made, content)
+        kind: Any = staticmethod if isinstance(made, staticmethod) else classmethod
+        kind.__init__(made, content)
     elif isinstance(made, io.BytesIO):
-        io.BytesIO.__setstate__(made, content)
+        cast(Any, io.BytesIO).__setstate__(made, content)
     elif isinstance(made, io.StringIO):
-        io.StringIO.__setstate__(made, content)
+        cast(Any, io.StringIO).__setstate__(made, content)
 
 
 def fill_exception(made: BaseException, state: tuple[Any, ...]) -> None:
@@ -239,14 +239,23 @@ def _over(root: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ..
     import numpy
 
     if root.dtype.hasobject or dtype.hasobject:
-        # Memory of objects cannot be had as bytes: the view is made of the root's own elements.
-        flat = numpy.lib.stride_tricks.as_strided(root, (0,), (0,))
-        size = root.dtype.itemsize
-        start = root.reshape(-1)[offset // size :] if root.flags.c_contiguous else root.ravel("K")[offset // size :]
-        del flat
-        return numpy.lib.stride_tricks.as_strided(start, shape, strides, subok=False)
+        # Memory of objects cannot be had as bytes: the view is made of the root's own elements, or one field of them.
+        index, within = divmod(offset, root.dtype.itemsize)
+        flat = root.reshape(-1, order="A")
+        if dtype != root.dtype:
+            flat = flat[field_at(root.dtype, within, dtype)]
+        return numpy.lib.stride_tricks.as_strided(flat[index:], shape, strides, subok=False)
     octets = root.reshape(-1, order="A").view("u1") if root.size else root
     return numpy.ndarray(shape, dtype, octets, offset, strides)
+
+
+def field_at(whole: Any, offset: int, kind: Any) -> str | None:
+    """The field of a structured type that lies at `offset` bytes and has this type."""
+    for name in whole.names or ():
+        found, start = whole.fields[name][:2]
+        if start == offset and found == kind:
+            return str(name)
+    return None
 
 
 def seen_as(inner: Any, kind: type) -> Any:

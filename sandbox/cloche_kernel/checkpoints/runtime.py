@@ -25,6 +25,7 @@ from cloche_kernel.checkpoints import rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 from cloche_kernel.checkpoints.functions import found_by_name
 
+
 def _refuse(reason: str) -> Callable[[Any, Scope], Reduced]:
     def refuse(obj: Any, scope: Scope) -> Reduced:
         raise NotKept(reason)
@@ -116,7 +117,7 @@ def _reduce_lru(cached: Any, scope: Scope) -> Reduced:
 
 def _reduce_module(module: Any, scope: Scope) -> Reduced:
     """By its name where it can be imported, else by what it holds."""
-    name = module.__name__
+    name = next((key for key, value in sys.modules.items() if value is module), module.__name__)
     listed = sys.modules.get(name) is module
     if listed and (getattr(module, "__spec__", None) is not None or name in sys.builtin_module_names):
         return rebuild.module, (name,)
@@ -128,6 +129,7 @@ def _reduce_module(module: Any, scope: Scope) -> Reduced:
 
 
 _GENERATOR = "a generator: where it stands cannot be written down"
+
 
 def _reduce_type_parameter(found: Any, scope: Scope) -> Reduced:
     if found_by_name(found, found.__module__, found.__name__):
@@ -160,7 +162,7 @@ REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     functools._lru_cache_wrapper: _reduce_lru,
     queue.SimpleQueue: _reduce_simple_queue,
     struct.Struct: _reduce_struct,
-    type(functools.cmp_to_key(id)): _reduce_comparison_key,
+    type(functools.cmp_to_key(lambda one, other: 0)): _reduce_comparison_key,
     typing.NewType: _reduce_new_type,
     typing.ParamSpec: _reduce_type_parameter,
     typing.TypeVarTuple: _reduce_type_parameter,
@@ -188,11 +190,14 @@ _REFUSED_MODULES = {
 }
 
 
+_MERE_DATA = frozenset({"CompletedProcess"})
+
+
 def reduce_runtime(obj: Any, scope: Scope) -> Reduced:
     kind = type(obj)
-    if kind.__module__ == "builtins" and kind.__name__.endswith("_iterator") or kind is collections.deque:
+    if (kind.__module__ == "builtins" and kind.__name__.endswith("_iterator")) or kind is collections.deque:
         return NotImplemented
     reason = _REFUSED_MODULES.get(kind.__module__.split(".")[0])
-    if reason is not None and not isinstance(obj, (int, str, tuple)):
+    if reason is not None and not isinstance(obj, (int, str, tuple)) and kind.__qualname__ not in _MERE_DATA:
         raise NotKept(f"{kind.__module__}.{kind.__qualname__}: {reason}")
     return NotImplemented

@@ -246,7 +246,7 @@ class _Walk:
             return f"{kind.__name__} {name} {columns} {dtypes} {blocks} {values} {self.of(value.attrs)}"
         if isinstance(value, pandas.Index):
             return f"{kind.__name__} {list(value)!r} {value.dtype} {value.name!r}"
-        return f"{kind.__name__} {value!r}" if kind.__repr__ is not object.__repr__ else kind.__name__
+        return kind.__name__ if " at 0x" in repr(value) else f"{kind.__name__} {value!r}"
 
     def process(self) -> list[str]:
         """State that no variable holds."""

@@ -1,4 +1,4 @@
-"""Every case of the corpus is taken down, and comes back right by undo and in a fresh process, or is refused in words."""
+"""Every case of the corpus comes back right by undo and in a fresh process, or is refused in words."""
 
 from __future__ import annotations
 
