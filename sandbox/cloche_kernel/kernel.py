@@ -18,6 +18,7 @@ import threadpoolctl
 
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
+from cloche_kernel.checkpoints import suspects
 from cloche_kernel.checkpoints.capture import Checkpoints
 from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
@@ -170,13 +171,14 @@ class Kernel:
             failure = self._work(cell, work)
             if mended := self._repairs.put_back_essentials():
                 print(_put_back(mended), file=sys.stderr)
+            suspect = header["type"] == "load" or self._may_be_unkept(code)
             try:
-                self._finish(cell, failure)
+                self._finish(cell, failure, suspect)
             except LineClosed:
                 raise
             except BaseException:
                 failure = self._repaired(tracebacks.describe(*sys.exc_info()), everything=True)
-                self._finish(cell, failure)
+                self._finish(cell, failure, suspect)
         finally:
             hostcalls.begin_cell(None)
         self._capture(header["cell"], code if header["type"] == "execute" else None)
@@ -231,13 +233,19 @@ class Kernel:
             failure.text += f"\n{_put_back(mended)}"
         return failure
 
-    def _finish(self, cell: str, failure: tracebacks.Failure | None) -> None:
-        """Sends the cell's end, and nothing of it afterwards."""
-        end: dict[str, Any] = {}
+    def _may_be_unkept(self, code: str) -> bool:
+        try:
+            return suspects.may_have_made_some(code, self._shell.user_ns, self._shell.transform_cell)
+        except Exception:
+            return True
+
+    def _finish(self, cell: str, failure: tracebacks.Failure | None, suspect: bool) -> None:
+        """Sends the cell's end, and nothing of it afterwards. `suspect`: some of what it made may not be kept."""
+        end: dict[str, Any] = {"suspect": True} if suspect else {}
         status = "ok"
         if failure is not None:
             status = "interrupted" if failure.interrupted else "error"
-            end = {"error": failure.text, "errorName": failure.name[:200]}
+            end |= {"error": failure.text, "errorName": failure.name[:200]}
         with self._display.ending() as left_out:
             if left_out:
                 end["imagesLeftOut"] = left_out

@@ -162,6 +162,8 @@ export const cellEnd = z.strictObject({
   errorName: z.string().max(200).optional(),
   /** images beyond the first five, which were not sent */
   imagesLeftOut: count.optional(),
+  /** values it made may not be keepable: its state says which */
+  suspect: z.boolean().optional(),
 });
 export type CellEnd = z.infer<typeof cellEnd>;
 

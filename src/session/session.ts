@@ -59,6 +59,8 @@ const RESET_DEADLINE_MS = 20_000;
 const SETTLE_MS = 300;
 /** `milliseconds` a session that gives back its memory waits for a state that is on its way. */
 const SHELVE_MS = 2_000;
+/** `milliseconds` an answer waits to hear which values of its cell cannot be kept, where it may be some. */
+const UNKEPT_MS = 1_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
 
@@ -122,7 +124,9 @@ export class Session {
       await this.keeper.admitted();
       cell.stopping.signal.throwIfAborted();
       this.limit(cell, options.timeoutMs);
-      return cell.attach(kernel.execute(cell.number, code, cell.listener));
+      const running = kernel.execute(cell.number, code, cell.listener);
+      this.keeper.expect(cell.number);
+      return cell.attach(running);
     });
   }
 
@@ -138,7 +142,9 @@ export class Session {
       );
       signal.throwIfAborted();
       for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
-      return cell.attach(kernel.load(cell.number, staged.request, cell.listener));
+      const running = kernel.load(cell.number, staged.request, cell.listener);
+      this.keeper.expect(cell.number);
+      return cell.attach(running);
     });
   }
 
@@ -230,7 +236,7 @@ export class Session {
   async stateAfter(number: number): Promise<Checkpoint> {
     const { checkpoints } = this.options;
     let checkpoint = checkpoints.after(this.id, number);
-    if (!checkpoint && number !== this.current?.number) {
+    if (!checkpoint && number < (this.current?.number ?? Number.POSITIVE_INFINITY)) {
       await this.settled();
       checkpoint = checkpoints.after(this.id, number);
     }
@@ -336,7 +342,6 @@ export class Session {
     this.current = cell;
     const told: CellWork = async (running) => {
       const outcome = await work(running);
-      if (outcome.status !== "lost" && running.attached) this.keeper.expect(running.number);
       return outcome.status === "lost"
         ? { ...outcome, reason: this.slot.describeLoss(outcome.reason) }
         : outcome;
@@ -403,7 +408,7 @@ export class Session {
     signal?.addEventListener("abort", withdraw, { once: true });
     try {
       const view = cell.running ? await within(cell.done, Math.max(0, waitMs), signal) : await cell.done;
-      if (view) return view;
+      if (view) return await this.withUnkept(view);
       const line = await cell.position();
       // What was answered can be read again, whatever happens to this process.
       keep();
@@ -413,6 +418,13 @@ export class Session {
       clearInterval(save);
       signal?.removeEventListener("abort", withdraw);
     }
+  }
+
+  /** What an ended cell made that cannot be kept is said with its answer where it is known by then, else with the next. */
+  private async withUnkept(view: CellView): Promise<CellView> {
+    if (view.status === "lost") return view;
+    const unkept = await this.keeper.unkept(view.cell, view.suspect ? UNKEPT_MS : 0);
+    return unkept.length > 0 ? { ...view, unkept } : view;
   }
 
   /** Ends the cell `timeoutMs` after its code began. */
@@ -501,6 +513,7 @@ export class Session {
       imagesLeftOut: 0,
       error: record.error ?? undefined,
       duration: record.duration ?? 0,
+      suspect: false,
     };
   }
 

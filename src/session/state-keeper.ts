@@ -1,11 +1,12 @@
 // What a session's kernel holds, kept: takes checkpoints in as they come, and brings a kernel to one of them.
 import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Capture, Restored } from "../kernel/messages.ts";
+import type { Capture, Manifest, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Checkpoint, CheckpointStore, LoadedFiles } from "../snapshots/checkpoints.ts";
+import { cleanText } from "./clean-text.ts";
 
 /** The part of a kernel that a restore needs. */
 export interface Restorable {
@@ -33,6 +34,8 @@ export interface LoadedFilesKeeper {
   path(name: string): string;
 }
 
+/** `milliseconds` after which nobody asks what a cell made that cannot be kept. */
+const UNASKED_MS = 2_000;
 /** `milliseconds` a restore may take: gigabytes are mapped, but a library's own reading may be slow. */
 const RESTORE_DEADLINE_MS = 30_000;
 
@@ -40,6 +43,8 @@ export class StateKeeper {
   private readonly options: KeeperOptions;
   /** cells that ended, whose state is on its way */
   private readonly coming = new Map<number, Deferred<Checkpoint | undefined>>();
+  /** what the states of cells say of values that cannot be kept, and whether anybody asked */
+  private readonly captured = new Map<number, { unkept: Deferred<string[]>; asked: boolean }>();
   private written: Promise<unknown> = Promise.resolve();
   private unwritten = 0;
   private readonly room: Deferred<void>[] = [];
@@ -57,9 +62,23 @@ export class StateKeeper {
     return this.options.store.head(this.options.session);
   }
 
-  /** A cell ended in the kernel: its state follows. */
+  /** A cell was given to the kernel: its state follows its end. */
   expect(cell: number): void {
     this.coming.set(cell, deferred());
+    this.captured.set(cell, { unkept: deferred(), asked: false });
+  }
+
+  /** Values that cell `cell` made and that cannot be kept, with the reason; what comes after `ms` is noted instead. */
+  async unkept(cell: number, ms: number): Promise<string[]> {
+    const captured = this.captured.get(cell);
+    if (!captured || captured.asked) return [];
+    captured.asked = true;
+    const found = ms > 0 ? await within(captured.unkept.promise, ms) : undefined;
+    if (found) return found;
+    void captured.unkept.promise.then((late) => {
+      if (late.length > 0) this.options.note(`Not kept when the session is saved: ${late.join("; ")}.`);
+    });
+    return [];
   }
 
   /** Files were loaded or removed: the next state speaks of others. */
@@ -72,6 +91,8 @@ export class StateKeeper {
     this.options.store.abandon(this.options.session);
     for (const waiting of this.coming.values()) waiting.resolve(undefined);
     this.coming.clear();
+    for (const { unkept } of this.captured.values()) unkept.resolve([]);
+    this.captured.clear();
     this.data = undefined;
     for (const entrance of this.room.splice(0)) entrance.resolve();
   }
@@ -88,6 +109,9 @@ export class StateKeeper {
   checkpoint(cell: number, capture: Capture): void {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
+    this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
+    // A cell that was answered while it ran is asked for by nobody.
+    setTimeout(() => void this.unkept(cell, 0).then(() => this.captured.delete(cell)), UNASKED_MS).unref();
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
@@ -112,7 +136,7 @@ export class StateKeeper {
     return this.options.store.after(this.options.session, cell);
   }
 
-  /** Resolves to whether nothing is on its way any more, after at most `ms` milliseconds. */
+  /** Resolves to whether nothing of ended cells is on its way any more, after at most `ms` milliseconds. */
   async settled(ms: number): Promise<boolean> {
     const coming = [...this.coming.values()].map(({ promise }) => promise);
     const done = Promise.all(coming).then(async () => {
@@ -176,6 +200,13 @@ export class StateKeeper {
       return undefined;
     }
   }
+}
+
+/** Values that were found unkeepable after `cell`. */
+function unkeepable(cell: number, { lost }: Manifest): string[] {
+  return Object.entries(lost)
+    .filter(([name, found]) => found.cell === cell && !name.startsWith("\0"))
+    .map(([name, { type, reason }]) => cleanText(`${name} (${type}): ${reason}`));
 }
 
 /** What a restore could not bring, in a sentence each. */
