@@ -24,14 +24,20 @@ class Digest:
     lines: tuple[Line, ...] = ()
 
 
-def digest(values: dict[str, Any], namespace: dict[str, Any], shell: Any = None, trace: bool = False) -> Digest:
+def digest(
+    values: dict[str, Any],
+    namespace: dict[str, Any],
+    shell: Any = None,
+    trace: bool = False,
+    known: dict[int, str] | None = None,
+) -> Digest:
     """
     The fingerprint of `values`. `namespace`: the globals of the session's functions.
 
-    `trace`: with the records themselves, by which `explain` says where two differ. It may raise what a library raises
-    whose value is looked into.
+    `trace`: with the records themselves, by which `explain` says where two differ. `known`: what `known_things` said
+    before the standard streams were put aside. It may raise what a library raises whose value is looked into.
     """
-    walk = Walk(known_things(namespace, shell), trace=trace)
+    walk = Walk(known_things(namespace, shell) if known is None else known, trace=trace)
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -21,13 +21,15 @@ import xxhash
 
 from cloche_kernel.checkpoints.compare import Digest, digest, explain
 from cloche_kernel.checkpoints.digests import kinds as _warm
-from cloche_kernel.checkpoints.digests.walk import ATOMS
+from cloche_kernel.checkpoints.digests.walk import ATOMS, known_things
 from cloche_kernel.checkpoints.pickler import Taken, give
 from cloche_kernel.checkpoints.pristine import Failed, Gone, Pristine, answer_in_child, wait_for, written
 from cloche_kernel.patience import TooLong, patiently
 
 #: seconds for reading a state back and describing it, and for describing the live values
 SECONDS = 5.0
+#: where packages are installed, and no code of the user's
+_PREFIXES = (sys.prefix + "/", sys.base_prefix + "/lib")
 #: proofs remembered
 _MOST_KNOWN = 10_000
 #: objects looked at to tell a structure
@@ -103,7 +105,8 @@ class Proofs:
             return str(error)
 
     def _live(self, values: dict[str, Any], trace: bool) -> Digest:
-        return patiently(lambda: digest(values, self._namespace, self._shell, trace), self._seconds)
+        known = known_things(self._namespace, self._shell)
+        return patiently(lambda: digest(values, self._namespace, self._shell, trace, known), self._seconds)
 
     def _difference(self, taken: Taken, values: dict[str, Any]) -> str:
         try:
@@ -112,7 +115,12 @@ class Proofs:
             return "and where it differs takes too long to say"
 
     def _ask(self, taken: Taken, trace: bool) -> Digest:
-        request = {"cwd": _folder(), "path": [part for part in sys.path if isinstance(part, str)], "trace": trace}
+        request = {
+            "cwd": _folder(),
+            "path": [part for part in sys.path if isinstance(part, str)],
+            "trace": trace,
+            "modules": _installed(taken.kinds),
+        }
         if self._pristine is not None:
             try:
                 return _digest_of(self._pristine.ask(taken.header, taken.buffers, request, self._seconds))
@@ -168,6 +176,18 @@ def _folder() -> str:
         return os.getcwd()
     except OSError:
         return "/"
+
+
+def _installed(kinds: Iterable[str]) -> list[str]:
+    """Modules of installed packages that these types come from: imported once for all that is read back."""
+    found = set()
+    for kind in kinds:
+        name = kind.rpartition(".")[0]
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.startswith(_PREFIXES):
+            found.add(name)
+    return sorted(found)
 
 
 def _name(taken: Taken) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import enum
 import marshal
 import sys
 import types
@@ -15,6 +17,8 @@ _SKIPPED = frozenset(
     {"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__", "__annotations_cache__", "__module__"}
 )
 _MADE_WITH_CLASS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+#: metaclasses that put members in an order of their own
+_ORDERED_THEIR_WAY = (enum.EnumType, type(ctypes.Structure), type(ctypes.Union))
 _MISSING = object()
 
 
@@ -98,9 +102,9 @@ def describe_class(walk: Walk, cls: type) -> list[Any]:
         read(cls, "__dictoffset__") != 0,
         read(cls, "__weakrefoffset__") != 0, read(cls, "__itemsize__"),
     ]  # fmt: skip
-    import enum
-
-    if not issubclass(type(cls), enum.EnumType):
+    if issubclass(cls, ctypes.Array) and cls.__name__.endswith(f"_Array_{cls._length_}"):
+        return ["array type", walk.ref(cls._type_), cls._length_]
+    if not issubclass(type(cls), _ORDERED_THEIR_WAY):
         parts.append(
             [name for name, value in members.items() if not name.startswith("__") and _is_written(name, value)]
         )

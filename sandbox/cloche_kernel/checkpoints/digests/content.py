@@ -106,9 +106,21 @@ def _random_state(walk: Walk, thing: Any) -> list[Any]:
     return [walk.sequence(_random.Random.getstate(thing))]
 
 
-def _reference(walk: Walk, thing: Any) -> list[Any]:
-    return [walk.ref(weakref.ReferenceType.__call__(thing)), walk.ref(thing.__callback__)]
+_callback = weakref.ReferenceType.__dict__["__callback__"].__get__
 
+
+def _reference(walk: Walk, thing: Any) -> list[Any]:
+    target = weakref.ReferenceType.__call__(thing)
+    return [walk.ref(target), None if target is None else walk.ref(_callback(thing))]
+
+
+def _c_data(walk: Walk, thing: Any) -> list[Any]:
+    """A value of ctypes by its bytes, and who else sees them."""
+    start, size = ctypes.addressof(thing), ctypes.sizeof(thing)
+    return [size, walk.memory.add(start, size, start, True) if size else None, walk.ref(thing._objects)]
+
+
+_SIMPLE: type = ctypes.c_int.__mro__[1]
 
 CONTENT: dict[type, Describe] = {
     OrderedDict: _ordered,
@@ -126,6 +138,10 @@ CONTENT: dict[type, Describe] = {
     complex: _complex,
     str: _number(str),
     bytes: _number(bytes),
+    ctypes.Structure: _c_data,
+    ctypes.Union: _c_data,
+    ctypes.Array: _c_data,
+    _SIMPLE: _c_data,
     BaseException: _error,
     _random.Random: _random_state,
     weakref.ReferenceType: _reference,

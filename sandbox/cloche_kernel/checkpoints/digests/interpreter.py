@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _queue
 import _thread
 import collections
 import contextvars
+import ctypes
 import functools
 import gc
 import io
@@ -14,6 +16,8 @@ import operator
 import os
 import pathlib
 import re
+import struct
+import sys
 import threading
 import types
 import weakref
@@ -90,7 +94,14 @@ def _module(walk: Walk, thing: Any) -> list[Any]:
 
 def _reference(walk: Walk, thing: Any) -> list[Any]:
     target = weakref.ReferenceType.__call__(thing)
-    return [code.name_of(type(thing)), walk.ref(target), walk.ref(thing.__callback__)]
+    return [code.name_of(type(thing)), walk.ref(target), None if target is None else walk.ref(thing.__callback__)]
+
+
+def _weak_method(walk: Walk, thing: Any) -> list[Any]:
+    method = thing()
+    if method is None:
+        return ["weak method", None]
+    return ["weak method", walk.ref(method.__func__), walk.ref(method.__self__)]
 
 
 def _proxy(walk: Walk, thing: Any) -> list[Any]:
@@ -172,6 +183,14 @@ def _logger(walk: Walk, thing: Any) -> list[Any]:
     return ["logger apart", name, walk.ref(vars(thing))]
 
 
+def _simple_queue(walk: Walk, thing: Any) -> list[Any]:
+    held = gc.get_referents(thing)
+    if len(held) == 1 and type(held[0]) is list and sys.version_info < (3, 13):
+        # One list, in which what was taken out has left gaps before the rest.
+        held = held[0]
+    return ["queue", walk.refs(held[len(held) - thing.qsize() :])]
+
+
 def _memoryview(walk: Walk, thing: Any) -> list[Any]:
     try:
         parts: list[Any] = [thing.format, thing.shape, thing.strides, thing.readonly]
@@ -191,6 +210,7 @@ def _bare(walk: Walk, thing: Any) -> list[Any]:
     return ["object"]
 
 
+ctypes_field = type(vars(type("", (ctypes.Structure,), {"_fields_": [("x", ctypes.c_int)]}))["x"])
 _COPIED = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__annotate__"})
 _property = _members("fget", "fset", "fdel", "__doc__")
 _ITERATORS: tuple[type, ...] = (
@@ -241,6 +261,7 @@ EXACT: dict[type, Describe] = {
     operator.attrgetter: _by_reduce,
     operator.methodcaller: _by_reduce,
     weakref.ReferenceType: _reference,
+    weakref.WeakMethod: _weak_method,
     weakref.ProxyType: _proxy,
     weakref.CallableProxyType: _proxy,
     weakref.WeakSet: _weak_set,
@@ -266,5 +287,9 @@ EXACT: dict[type, Describe] = {
     logging.Logger: _logger,
     logging.RootLogger: _logger,
     memoryview: _memoryview,
+    _queue.SimpleQueue: _simple_queue,
+    re.Match: _members("re", "string", "pos", "endpos", "regs"),
+    struct.Struct: _members("format", "size"),
+    ctypes_field: _members("offset", "size"),
     **dict.fromkeys(_ITERATORS, _by_reduce),
 }

@@ -30,7 +30,7 @@ def handler_of(kind: type) -> Describe:
     if not by_value and libraries.speaks_for_itself(kind):
         return _by_its_word(kind)
     for owner in kind.__mro__:
-        found = _CONTENT.get(owner)
+        found = _CONTENT.get(owner) or (None if owner is object else _EXACT.get(owner))
         if found is not None:
             return _with_attributes(kind, owner, found, by_value)
     return _with_attributes(kind, object, None, by_value)

@@ -25,6 +25,9 @@ ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)}
 _MAY_BE_NAN = frozenset({float, complex})
 #: marshal without references and interning, so that equal values give equal bytes
 _FORMAT = 2
+#: tuples up to this length, and this deep in one another, are written where they are met
+_SMALL_TUPLE = 64
+_TUPLE_DEPTH = 2
 #: objects looked at to tell the elements of a set apart
 _SIGNATURE_OBJECTS = 64
 
@@ -55,7 +58,7 @@ class Walk:
 
     # What a record is made of ---------------------------------------------------------------------------------------
 
-    def ref(self, thing: Any) -> Any:
+    def ref(self, thing: Any, depth: int = 0) -> Any:
         """How a record names a value: an atom by itself, everything else by its number."""
         kind = type(thing)
         if kind in ATOMS and not (kind in _MAY_BE_NAN and thing != thing):
@@ -69,9 +72,12 @@ class Walk:
         name = self.known.get(key)
         if name is not None:
             return ("known", name)
-        if kind is tuple and _is_plain(thing):
-            # Constants of code are tuples too, and come back apart from what is equal to them.
-            return ("tuple", thing)
+        if kind is tuple and len(thing) <= _SMALL_TUPLE:
+            # Which tuple it is does not matter: constants of code come back apart from what is equal to them.
+            if _is_plain(thing):
+                return ("tuple", thing)
+            if depth < _TUPLE_DEPTH:
+                return ("tuple of", [self.ref(item, depth + 1) for item in thing])
         if kind is range:
             return ("range", thing.start, thing.stop, thing.step)
         if kind.__name__.endswith("DType") and (inline := _as_value(self, thing)) is not None:
