@@ -38,7 +38,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** vendor package → the files that may import it */
 const VENDORS: Record<string, RegExp> = {
-  "@modelcontextprotocol/server": /^(mcp\/server|cli\/serve)\.ts$/,
+  "@modelcontextprotocol/server": /^(mcp\/(server|connection|request-lines)|cli\/serve)\.ts$/,
   "@modelcontextprotocol/server/stdio": /^cli\/serve\.ts$/,
   zod: /^(mcp|kernel|hostcalls|config)\//,
   "better-sqlite3": /^(snapshots|staging)\//,

@@ -35,6 +35,9 @@ class Repairs:
         mended = [name for name, value in self._essential if found.get(name) is not value]
         for name in mended:
             found[name] = self._builtins[name]
+        # A cell may forget a module to import it anew. Whoever forgets this one has forgotten all.
+        if sys.modules.get("sys") is not sys:
+            mended += self._put_back_modules()
         return mended
 
     def put_back(self, everything: bool) -> list[str]:
@@ -44,14 +47,16 @@ class Repairs:
         ]
         for name in mended:
             builtins.__dict__[name] = self._builtins[name]
-        missing = [name for name in self._modules if name not in sys.modules]
-        for name in missing:
-            sys.modules[name] = self._modules[name]
-        if missing:
-            mended.append("sys.modules")
+        mended += self._put_back_modules()
         return [name for name in mended if not name.startswith("__") or name == "__import__"] + self._mend_shell(
             everything
         )
+
+    def _put_back_modules(self) -> list[str]:
+        missing = [name for name in self._modules if name not in sys.modules]
+        for name in missing:
+            sys.modules[name] = self._modules[name]
+        return ["sys.modules"] if missing else []
 
     def _mend_shell(self, everything: bool) -> list[str]:
         mended: list[str] = []

@@ -1,25 +1,21 @@
 // `cloche serve`: MCP over stdin and stdout until the client goes away. Starts nothing before the first tool call.
 import { setFlagsFromString } from "node:v8";
-import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
+import { serveStdio } from "@modelcontextprotocol/server/stdio";
 import type { Command } from "commander";
 import { type App, openApp, openLog } from "../app.ts";
 import { resolveConfig } from "../config/config.ts";
+import { StdioConnection } from "../mcp/connection.ts";
 import { createServer } from "../mcp/server.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError } from "../shared/errors.ts";
 import { type Logger, silentLog } from "../shared/log.ts";
 import { VERSION } from "../version.ts";
-import { Intake } from "./intake.ts";
 
 /**
  * Longest wait for sandboxes to end and their directories to go. A client that sends SIGKILL sooner loses nothing: the
  * sandboxes end with this process, and the next server sweeps up.
  */
 const SHUTDOWN_MS = 4_000;
-/** Largest request, in `bytes`: holds the longest text that load takes, with its quotes and newlines escaped. */
-const MAX_REQUEST_BYTES = 16_777_216;
-/** Answers that wait for the client to read them, in `bytes`, before its further requests wait too. */
-const MAX_UNREAD_BYTES = 4_194_304;
 /** Longest wait for the sandboxes of a server whose state was removed. */
 const REOPEN_MS = 10_000;
 /** Characters of one protocol error in the log. */
@@ -98,8 +94,11 @@ async function serve(options: {
       return log;
     },
   };
-  // It closes when its reader gives up too, as with a request over the limit: a server that hears nothing must end.
-  const transport = new ClosingTransport(() => void end("the connection closed"));
+  const transport = new StdioConnection(
+    process.stdin,
+    process.stdout,
+    () => void end("the connection closed"),
+  );
   const handle = serveStdio(() => createServer(wiring), {
     transport,
     onerror: (error) => log.warn("mcp.error", { message: error.message.slice(0, MAX_LOGGED) }),
@@ -124,36 +123,4 @@ async function serve(options: {
   process.stdin.on("close", () => void end("end of input"));
   process.stdout.on("error", () => void end("the client is gone"));
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void end(signal));
-}
-
-/** Stdio that says when it is closed, from either side, and takes no more from a client that does not read. */
-class ClosingTransport extends StdioServerTransport {
-  private readonly closed: () => void;
-  private readonly intake: Intake;
-
-  constructor(closed: () => void) {
-    const intake = new Intake(process.stdin);
-    super(intake, process.stdout, { maxBufferSize: MAX_REQUEST_BYTES });
-    this.intake = intake;
-    this.closed = closed;
-    // Every answer that waits listens for the end of the wait.
-    process.stdout.setMaxListeners(0);
-  }
-
-  override async send(message: Parameters<StdioServerTransport["send"]>[0]): Promise<void> {
-    if (process.stdout.writableLength > MAX_UNREAD_BYTES) {
-      // Progress is for those who watch.
-      if (!("id" in message)) return;
-      if (!this.intake.isPaused()) {
-        this.intake.pause();
-        process.stdout.once("drain", () => this.intake.resume());
-      }
-    }
-    await super.send(message);
-  }
-
-  override async close(): Promise<void> {
-    await super.close();
-    this.closed();
-  }
 }

@@ -1,6 +1,7 @@
 // A cell as the model reads it: head and tail or a page of its output, images in their place, a status line at the end.
-import type { CellView } from "../session/cell.ts";
-import { withoutImitations } from "./imitations.ts";
+import { type CellView, HOST_LINE } from "../session/cell.ts";
+import { cleanText } from "../session/clean-text.ts";
+import { asNote, withoutImitations } from "./imitations.ts";
 
 export type ContentBlock = { type: "text"; text: string } | { type: "image"; data: string; mimeType: string };
 
@@ -13,6 +14,8 @@ export interface CellShown {
   maxChars: number;
 }
 
+/** Lines that the host added to a cell's text. */
+const HOST_LINES = new RegExp(`${HOST_LINE}(.*)`, "g");
 /** Of a followed cell's code: lines, and characters of each. */
 const CODE_LINES = 4;
 const CODE_WIDTH = 120;
@@ -47,7 +50,8 @@ export function renderCell({ view, showCode, offset, maxChars }: CellShown): Con
     }
     push(blocks, view.text.slice(from, part.to));
   }
-  if (error)
+  if (view.status === "lost" && error) blocks.push({ type: "text", text: asNote(error) });
+  else if (error)
     pushText(blocks, error.length > maxChars / 2 ? `${error.slice(0, maxChars / 2)}\n… cut …` : error);
   blocks.push({ type: "text", text: statusLine(view, offset ?? 0, parts.at(-1)!.to) });
   return blocks;
@@ -87,7 +91,7 @@ function window(text: string, offset: number | undefined, room: number, cell: nu
 
 /** The first lines of a cell's code, as a notebook shows them. */
 function codeLines({ cell, code }: CellView): string {
-  const lines = code.trim().split("\n");
+  const lines = cleanText(code.trim()).split("\n");
   const shown = lines
     .slice(0, CODE_LINES)
     .map((line) => (line.length > CODE_WIDTH ? `${line.slice(0, CODE_WIDTH)}…` : line));
@@ -123,7 +127,11 @@ function pushText(blocks: ContentBlock[], text: string): void {
 }
 
 function pushExactly(blocks: ContentBlock[], text: string): void {
-  if (text) blocks.push({ type: "text", text: withoutImitations(text) });
+  if (!text) return;
+  blocks.push({
+    type: "text",
+    text: withoutImitations(text).replace(HOST_LINES, (_, line) => `[cloche: ${line}]`),
+  });
 }
 
 function duration(ms: number): string {

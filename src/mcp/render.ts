@@ -1,7 +1,7 @@
 // From what a handler says to what the model reads: notes first, then a cell, a text, or a failure.
 import type { ClocheError } from "../shared/errors.ts";
 import { type CellShown, type ContentBlock, hasFailed, renderCell } from "./cell-answer.ts";
-import { withoutImitations } from "./imitations.ts";
+import { asNote, withoutImitations } from "./imitations.ts";
 
 export interface RenderedResult {
   content: ContentBlock[];
@@ -42,7 +42,7 @@ export class Response {
   render(): RenderedResult {
     const notes: ContentBlock[] =
       this.before.length > 0
-        ? [{ type: "text", text: withoutImitations(this.before.join("\n").slice(0, ASIDE_CHARS)) }]
+        ? [{ type: "text", text: this.before.map((note) => asNote(note.slice(0, ASIDE_CHARS))).join("\n") }]
         : [];
     if (this.failure)
       return {

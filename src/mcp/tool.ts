@@ -1,6 +1,8 @@
 // What a tool is: a name, a strict schema, and a handler that writes to a response. Validation and rendering are elsewhere.
-import type { z } from "zod";
+import { z } from "zod";
 import type { SessionManager } from "../session/manager.ts";
+import { printable } from "../shared/printable.ts";
+import { withoutImitations } from "./imitations.ts";
 import type { Response } from "./render.ts";
 
 /** Only what tools use. */
@@ -36,4 +38,14 @@ export function defineTool<Schema extends z.ZodObject>(
   },
 ): Tool {
   return tool;
+}
+
+/** A tool's arguments, and no others: a name that is none is refused with those there are. */
+export function toolArguments<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? `there is no argument ${withoutImitations(printable(JSON.stringify(issue.keys[0]), 60))}, only ${Object.keys(shape).join(", ")}`
+        : undefined,
+  });
 }

@@ -34,6 +34,8 @@ const ARGUMENT_RULES: Record<string, ArgumentRule[]> = {
   personality: [{ index: 0, mask: 0xffffffff, values: [0, 0xffffffff] }],
   // UFFD_USER_MODE_ONLY: faults in kernel mode would let a program stall the kernel at a moment of its choice.
   userfaultfd: [{ index: 0, mask: 1, values: [1] }],
+  // Its own limits only: the supervisor has the same user, and without open files it would end.
+  prlimit64: [{ index: 0, mask: 0xffffffff, values: [0] }],
 };
 
 interface Syscall {

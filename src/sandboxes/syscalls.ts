@@ -64,7 +64,7 @@ export const ALLOWED = `
   setuid 105 146, setgid 106 144, setreuid 113 145, setregid 114 143, setresuid 117 147, setresgid 119 149,
   setgroups 116 159, setfsuid 122 151, setfsgid 123 152, capget 125 90, capset 126 91,
   # limits and usage
-  getrlimit 97 163, setrlimit 160 164, prlimit64 302 261, getrusage 98 165, times 100 153, sysinfo 99 179,
+  getrlimit 97 163, setrlimit 160 164, getrusage 98 165, times 100 153, sysinfo 99 179,
   uname 63 160, getcpu 309 168, getrandom 318 278,
   # scheduling
   getpriority 140 141, setpriority 141 140, ioprio_get 252 31, ioprio_set 251 30, sched_yield 24 124,
@@ -83,6 +83,7 @@ export const ALLOWED = `
 /** Allowed for some arguments only: seccomp.ts says for which. */
 export const CHECKED = `
   socket 41 198, socketpair 53 199, clone 56 220, personality 135 92, userfaultfd 323 282,
+  prlimit64 302 261,
 `;
 
 /** Refused on purpose: answers EPERM. */

@@ -40,6 +40,8 @@ export interface CellView {
 /** What a cell does: given how to listen, it starts and says how it ends. */
 export type CellWork = (cell: Cell) => Promise<CellOutcome>;
 
+/** Begins a line of the host's in a cell's text, and stands nowhere else in it: clean text has no controls. */
+export const HOST_LINE = "\x1e";
 /** Lines of the host's shown one by one; the rest is counted. */
 const MOST_SAID = 20;
 
@@ -152,7 +154,8 @@ export class Cell {
 
   private saidLines(): string[] {
     const more = this.said.length - MOST_SAID;
-    return more > 0 ? [...this.said.slice(0, MOST_SAID), `… and ${more} more`] : this.said;
+    const shown = more > 0 ? [...this.said.slice(0, MOST_SAID), `… and ${more} more`] : this.said;
+    return shown.map((line) => HOST_LINE + line);
   }
 
   /** The line it is at, in words; empty where nothing can be said. */

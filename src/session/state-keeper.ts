@@ -5,8 +5,8 @@ import type { Capture, Manifest, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import { printable } from "../shared/printable.ts";
 import type { Checkpoint, CheckpointStore, LoadedFiles } from "../snapshots/checkpoints.ts";
-import { cleanText } from "./clean-text.ts";
 
 /** The part of a kernel that a restore needs. */
 export interface Restorable {
@@ -34,6 +34,8 @@ export interface LoadedFilesKeeper {
   path(name: string): string;
 }
 
+/** Values that cannot be kept which are named one by one. */
+const MOST_UNKEPT = 5;
 /** `milliseconds` after which nobody asks what a cell made that cannot be kept. */
 const UNASKED_MS = 2_000;
 /** `milliseconds` a restore may take: gigabytes are mapped, but a library's own reading may be slow. */
@@ -204,9 +206,11 @@ export class StateKeeper {
 
 /** Values that were found unkeepable after `cell`. */
 function unkeepable(cell: number, { lost }: Manifest): string[] {
-  return Object.entries(lost)
-    .filter(([name, found]) => found.cell === cell && !name.startsWith("\0"))
-    .map(([name, { type, reason }]) => cleanText(`${name} (${type}): ${reason}`));
+  const found = Object.entries(lost).filter(([name, entry]) => entry.cell === cell && !name.startsWith("\0"));
+  const shown = found
+    .slice(0, MOST_UNKEPT)
+    .map(([name, { type, reason }]) => printable(`${name} (${type}): ${reason}`, 300));
+  return found.length > shown.length ? [...shown, `${found.length - shown.length} more`] : shown;
 }
 
 /** What a restore could not bring, in a sentence each. */

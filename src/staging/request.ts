@@ -43,9 +43,10 @@ const MAX_PATHS = 1_000;
 export function demandOneSource(request: StageRequest): void {
   const given = (["path", "paths", "text"] as const).filter((key) => request[key] !== undefined);
   if (given.length === 1) return;
-  const found = given.length === 0 ? "none of them" : given.map((key) => `\`${key}\``).join(" and ");
+  const found =
+    given.length === 0 ? "none of them was" : `${given.map((key) => `\`${key}\``).join(" and ")} were`;
   throw new ClocheError("input.invalid", {
-    message: `load takes exactly one of \`path\`, \`paths\` and \`text\`, and ${found} was given`,
+    message: `load takes exactly one of \`path\`, \`paths\` and \`text\`, and ${found} given`,
   });
 }
 

@@ -76,11 +76,13 @@ eachSandbox("vars, reset and publish", (kind) => {
       "2",
       ...[0, 1, 2].map(
         (i) =>
-          `Published ${join(place.project, `cloche-out/f${i}.txt`)} (${i} ${i === 1 ? "byte" : "bytes"})`,
+          `[cloche: Published ${join(place.project, `cloche-out/f${i}.txt`)} (${i} ${i === 1 ? "byte" : "bytes"})]`,
       ),
     ]);
     const last = await server.exec("publish('f2.txt', 'once-only.txt')");
-    expect(last.text).toBe(`Published ${join(place.project, "cloche-out/once-only.txt")} (2 bytes)`);
+    expect(last.text).toBe(
+      `[cloche: Published ${join(place.project, "cloche-out/once-only.txt")} (2 bytes)]`,
+    );
     const followed = await server.call("exec", { cell: answer.cell });
     expect(followed.text).toContain("cloche-out/f1.txt (1 byte)");
     const folder = await server.exec("os.mkdir('folder'); publish('folder')");

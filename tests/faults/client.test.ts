@@ -54,6 +54,75 @@ eachSandbox("a client", (kind) => {
   });
 });
 
+anySandbox("a client that writes what is no request", (kind) => {
+  let place: Place;
+  let wire: Wire;
+  beforeAll(async () => {
+    place = new Place(kind);
+    wire = await Wire.start(place);
+    await wire.exec("kept = 1");
+  });
+  afterAll(async () => {
+    await wire?.close();
+    await place?.[Symbol.asyncDispose]();
+  });
+  const request = (fields: string) => `{"jsonrpc":"2.0",${fields}}`;
+  const call = (rest: string) =>
+    `"method":"tools/call","params":{"name":"exec","arguments":{"code":"1"}${rest}}`;
+  const large = JSON.stringify("x".repeat(17_000_000));
+
+  test.each([
+    ["half of one", (id: number) => request(`"id":${id},${call("")}`).slice(0, -2), false, /not JSON/],
+    ["words", () => "GET / HTTP/1.1", false, /not JSON/],
+    ["what is no text", () => Buffer.from([0xff, 0xfe, 0x00, 0x80]), false, /not JSON/],
+    ["100,000 open brackets", () => "[".repeat(100_000), false, /not JSON/],
+    ["several in an array", (id: number) => `[${request(`"id":${id},${call("")}`)}]`, false, /one array/],
+    ["null", () => "null", false, /no JSON-RPC/],
+    ["an object for an id", () => request(`"id":{},${call("")}`), false, /no JSON-RPC/],
+    ["an id without its last digits", () => request(`"id":1e30,${call("")}`), false, /no JSON-RPC/],
+    [
+      "a list of parameters",
+      (id: number) => request(`"id":${id},"method":"tools/call","params":[]`),
+      true,
+      /no JSON-RPC/,
+    ],
+    [
+      "an object for a progress token",
+      (id: number) => request(`"id":${id},${call(',"_meta":{"progressToken":{}}')}`),
+      true,
+      /no JSON-RPC/,
+    ],
+    ["another version", (id: number) => `{"jsonrpc":"1.0","id":${id},${call("")}}`, true, /no JSON-RPC/],
+    [
+      "17 MB, its id first",
+      (id: number) => request(`"id":${id},${call(`,"x":${large}`)}`),
+      true,
+      /17,000,\d+ bytes, of 16,777,216/,
+    ],
+    [
+      "17 MB, its id last",
+      (id: number) => `{${call(`,"x":${large}`)},"jsonrpc":"2.0","id":${id}}`,
+      true,
+      /17,000,\d+ bytes, of 16,777,216/,
+    ],
+    ["17 MB of nothing", () => "x".repeat(17_000_000), false, /17,000,000 bytes, of 16,777,216/],
+  ] as const)(
+    "%s: has one sentence for an answer, and the session goes on",
+    async (_, line, named, sentence) => {
+      const id = wire.nextId();
+      const unnamed = wire.unnamed.length;
+      const answered = named ? wire.reply(id) : undefined;
+      wire.write(line(id));
+      wire.write("\n");
+      expect((await wire.exec("kept + 1")).text).toBe("2");
+      expect(wire.unnamed.length - unnamed).toBe(named ? 0 : 1);
+      const { error } = named ? (await answered)! : wire.unnamed.at(-1)!;
+      expect(error?.message).toMatch(sentence);
+      expectAnswered(wire);
+    },
+  );
+});
+
 anySandbox("a client that reads nothing", (kind) => {
   let place: Place;
   let wire: Wire;

@@ -1,9 +1,17 @@
 // The state directory is full, read-only, unwritable or gone: one clear sentence each time, nothing runs that could not
 // be recorded, and the session is usable as soon as the directory is.
 import { execFileSync, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { delay } from "../../src/shared/async.ts";
 import { Place } from "../e2e/place.ts";
 import { eachSandbox } from "../e2e/rows.ts";
@@ -130,5 +138,89 @@ print('y' * 1000)`;
     for (const name of ["run", "scratch"]) expect(readdirSync(join(place.state, name))).toEqual([]);
     if (root) execFileSync("umount", [place.state]);
     await expectGone(wire);
+  });
+});
+
+/** A disk of its own that turns read-only as a failing one does: a remount is refused while files are open for writing. */
+class FailingDisk {
+  readonly path: string;
+  private readonly image: string;
+
+  constructor(path: string, image: string) {
+    this.path = path;
+    this.image = image;
+    writeFileSync(image, "");
+    truncateSync(image, 64 * 2 ** 20);
+    execFileSync("mkfs.ext4", ["-q", "-F", image]);
+    this.mount();
+  }
+
+  /** Mounts it, repaired where it failed. */
+  mount(): void {
+    spawnSync("e2fsck", ["-p", this.image]);
+    execFileSync("mount", ["-o", "loop,errors=remount-ro", this.image, this.path]);
+    chmodSync(this.path, 0o711);
+  }
+
+  fail(): void {
+    const device = execFileSync("findmnt", ["-no", "SOURCE", this.path], { encoding: "utf8" }).trim();
+    writeFileSync(`/sys/fs/ext4/${basename(device)}/trigger_fs_error`, "a test");
+  }
+
+  unmount(): void {
+    execFileSync("umount", [this.path]);
+  }
+}
+
+const unable =
+  root &&
+  ["mkfs.ext4", "findmnt"].every((name) => spawnSync("which", [name]).status === 0) &&
+  existsSync("/dev/loop-control")
+    ? undefined
+    : "needs root, mkfs.ext4 and a loop device";
+
+describe.skipIf(unable !== undefined)(`a disk that fails${unable ? ` (skipped: ${unable})` : ""}`, () => {
+  eachSandbox("under the state directory", (kind) => {
+    test("nothing runs unrecorded, each call has its sentence, and what was kept is read after a repair", async () => {
+      await using place = new Place(kind);
+      const installation = readFileSync(join(place.state, "install.json"), "utf8");
+      const disk = new FailingDisk(place.state, join(place.root, "disk.img"));
+      let wire: Wire | undefined;
+      try {
+        writeFileSync(join(place.state, "install.json"), installation);
+        place.write("note.txt", "a note");
+        wire = await Wire.start(place);
+        await wire.exec("kept = 5; print('recorded')");
+        execFileSync("sync", ["-f", place.state]);
+        const running = wire.exec("import time; time.sleep(1); print('through')");
+        await delay(400);
+        disk.fail();
+        const { text, status } = await running;
+        expect(`${text}\n${status}`).toMatch(/through|read-only/);
+        for (const [tool, args] of [
+          ["exec", { code: "ran = 1" }],
+          ["exec", { code: "1", session: "third" }],
+          ["load", { path: "note.txt" }],
+        ] as const) {
+          const refused = await wire.call(tool, args);
+          expect(refused).toMatchObject({ isError: true });
+          expect(refused.text).toMatch(/the disk failed|read-only|cannot be used/);
+          expect(refused.text).not.toContain("bug in Cloche");
+        }
+        const vars = (await wire.call("vars")).text;
+        expect(vars).toContain("kept");
+        expect(vars).not.toContain("ran");
+        expectAnswered(wire);
+        await wire.close();
+        disk.unmount();
+        disk.mount();
+        wire = await Wire.start(place);
+        expect((await wire.call("exec", { cell: 1 })).text).toContain("recorded");
+        await expectUsable(wire);
+      } finally {
+        await wire?.close();
+        spawnSync("umount", ["-l", place.state]);
+      }
+    });
   });
 });

@@ -93,6 +93,11 @@ const replaced: Case[] = [
     ends: /./,
   },
   {
+    what: "the table of modules",
+    code: "import sys\nsys.modules.clear()\nNone",
+    own: /sys\.modules\. It was put back/,
+  },
+  {
     what: "every module of the kernel's package",
     code: "import sys\nfor name in list(sys.modules):\n    if name.startswith('cloche_kernel'): sys.modules[name].__dict__.clear()\nNone",
     ends: /./,

@@ -1,5 +1,5 @@
 // Which sandboxes the tests of this machine can use, and which they may not skip: CLOCHE_TEST_REQUIRE=docker,bubblewrap.
-// The same variable with "claude" asks for the tests that drive Claude Code.
+// The same variable with "claude" asks for the tests that drive Claude Code, with "mypy" and "ruff" for checks of Python.
 import { fileURLToPath } from "node:url";
 import { type Config, resolveConfig } from "../../src/config/config.ts";
 import { prepareState } from "../../src/config/paths.ts";
@@ -63,7 +63,7 @@ export const required: readonly string[] = (process.env.CLOCHE_TEST_REQUIRE ?? "
  * required row fails instead of being skipped.
  */
 export async function availability(): Promise<Availability[]> {
-  const known: readonly string[] = [...KINDS, "claude", ""];
+  const known: readonly string[] = [...KINDS, "claude", "mypy", "ruff", ""];
   const unknown = required.filter((name) => !known.includes(name));
   if (unknown.length > 0)
     throw new Error(

@@ -125,6 +125,10 @@ describe.each(ARCHITECTURES)("the program for %s", (arch) => {
     ]);
   });
 
+  test("lets a process see and set its own limits only", () => {
+    expect([checked("prlimit64", 0n), checked("prlimit64", 1n)]).toEqual([ALLOW, EPERM]);
+  });
+
   test("kills calls of another architecture", () => {
     const other = arch === "x86_64" ? "aarch64" : "x86_64";
     for (const foreign of [AUDIT_ARCH[other], 0x40000003, 0])

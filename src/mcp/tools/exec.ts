@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { ClocheError } from "../../shared/errors.ts";
 import { DEFAULT_CHARS, MAX_CHARS } from "../render.ts";
-import { defineTool } from "../tool.ts";
+import { defineTool, toolArguments } from "../tool.ts";
 import { sessionArgument } from "./session-argument.ts";
 
 /** Answers leave before the clients' own 60 s; what is not done by then is followed. */
@@ -18,7 +18,7 @@ export const exec = defineTool({
   description: `Runs one IPython cell in a persistent, sealed session: variables stay for later cells; magics, top-level await and !shell work; the last expression is shown; figures come back as images. No network, no host files: bring data in with load; publish(path) copies a file out. Files: /workspace (the working directory, memory), /scratch (disk), /data (loaded, read-only).
 A cell longer than wait_s goes on in the background. With {cell: n} instead of code: shows its code and waits on for it, {cell: n, stop: true} ends it, {cell: n, offset: k} goes on from that character of its output.`,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
-  schema: z.strictObject({
+  schema: toolArguments({
     code: z.string().max(1_000_000).optional().describe("Python to run"),
     cell: z.number().int().min(1).optional().describe("Number of an earlier cell, to follow, stop or page"),
     stop: z.boolean().optional().describe("End that cell"),

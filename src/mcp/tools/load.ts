@@ -1,7 +1,7 @@
 // load: host data into the session, without its content passing through the conversation.
 import { z } from "zod";
 import { DEFAULT_CHARS } from "../render.ts";
-import { defineTool } from "../tool.ts";
+import { defineTool, toolArguments } from "../tool.ts";
 import { sessionArgument } from "./session-argument.ts";
 
 const WAIT_MS = 45_000;
@@ -16,7 +16,7 @@ export const load = defineTool({
   searchHint: "open csv, parquet, excel, json, pdf, sqlite, read large file, import data",
   description: `Brings files of any size from the project into the session as a variable, and answers with a profile (rows, columns, types, nulls, ranges, samples) instead of the content. Tables become a DataFrame (or, when too large for memory, a DuckDB relation to query), text a str, databases, archives and directories a mapping. A variable of that name is replaced. A long load goes on as a cell: follow it with exec {cell}.`,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: true, openWorldHint: false },
-  schema: z.strictObject({
+  schema: toolArguments({
     path: z
       .string()
       .min(1)

@@ -1,7 +1,7 @@
 // reset: start a session over, go back to an earlier cell, or open that state beside it.
 import { z } from "zod";
 import { ClocheError } from "../../shared/errors.ts";
-import { defineTool } from "../tool.ts";
+import { defineTool, toolArguments } from "../tool.ts";
 import { sessionArgument, sessionName } from "./session-argument.ts";
 
 export const reset = defineTool({
@@ -11,7 +11,7 @@ export const reset = defineTool({
   description:
     "Clears the session: variables, running cell, files in /workspace, loaded data. With {to: n}, puts variables and /workspace back as they were after cell n (any earlier cell, also after a reset); with {to: n, into: name}, opens that state as a new session and leaves this one alone. Cell numbers go on; outputs of earlier cells can still be read with exec {cell}.",
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
-  schema: z.strictObject({
+  schema: toolArguments({
     to: z.number().int().min(1).optional().describe("Cell after which the session was as it is to be"),
     into: sessionName.optional().describe("Name of a new session for that state"),
     session: sessionArgument,

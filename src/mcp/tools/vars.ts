@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { SessionSummary } from "../../session/manager.ts";
 import { ClocheError } from "../../shared/errors.ts";
 import { DEFAULT_CHARS } from "../render.ts";
-import { defineTool } from "../tool.ts";
+import { defineTool, toolArguments } from "../tool.ts";
 import { SESSION_NAME, sessionArgument } from "./session-argument.ts";
 
 /** A look is not worth a long wait: the answer names the cell that is in the way. */
@@ -16,7 +16,7 @@ export const vars = defineTool({
   description:
     'Lists the session\'s variables: type, shape, size, preview, the cell that last bound or changed each. With name, shows one in detail, paged by offset. session "*" lists the sessions.',
   annotations: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false },
-  schema: z.strictObject({
+  schema: toolArguments({
     name: z.string().max(500).optional().describe("One variable"),
     offset: z.number().int().min(0).default(0),
     session: z.union([z.literal("*"), sessionArgument.unwrap()]).default("main"),

@@ -266,6 +266,16 @@ def raise_memory(_: Target) -> str:
     return _raise_limit(resource.RLIMIT_DATA, None)
 
 
+@attack("the limits of the process that speaks to the server", "EPERM")
+def limit_another(target: Target) -> str:
+    """Without a file left to open it would end. Outside, the attack spares it and sets what it has."""
+    limits = ctypes.create_string_buffer(16)
+    supervisor = target.pids["supervisor"]
+    syscall((302, 261), supervisor, resource.RLIMIT_NOFILE, 0, limits)
+    syscall((302, 261), supervisor, resource.RLIMIT_NOFILE, limits, 0)
+    return "set"
+
+
 @attack("a real-time priority", "EPERM")
 def real_time(_: Target) -> str:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
