@@ -117,7 +117,7 @@ class Kernel:
             lambda header, payload: line.send(header, payload),
             self._proofs,
         )
-        self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
+        self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden, lambda: self._state.groups.lost())
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
         AfterImport("duckdb", self._fit_duckdb).install()
         for module in _STARTS_AFRESH:

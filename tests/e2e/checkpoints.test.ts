@@ -103,6 +103,7 @@ eachSandbox("checkpoints", (kind) => {
     const { cell } = made;
     expect(made.status).toMatch(/Not kept when the session is saved: walk \(generator\): a generator.*\.\]$/);
     expect((await server.exec("kept", { session })).status).not.toContain("Not kept");
+    expect((await server.call("vars", { session })).text).toMatch(/^walk: generator, cell \d+, not kept: /m);
     await restart();
     const { text } = await server.exec("kept, next(walk)", { session });
     expect(text).toContain(`walk (generator), made in cell ${cell}, was not kept`);

@@ -52,7 +52,7 @@ eachSandbox("sessions", (kind) => {
     const third = await place.start();
     const again = await third.exec("mine");
     expect(again.text).toMatch(/main-2/);
-    expect(again.text).toMatch(/as it was after cell 2\.\n2$/);
+    expect(again.text).toMatch(/as it was after cell 2\.\]\n2$/);
     expect(again.cell).toBe(3);
     await third.close();
   });
