@@ -299,7 +299,11 @@ class Checkpoints:
             "versions": versions(),
             "tokens": self.groups.tokens(),
         }
-        text = json.dumps(manifest, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        rest = json.dumps({key: value for key, value in manifest.items() if key != "members"}, separators=(",", ":"))
+        # Ten thousand digests take a JSON encoder longer than all else together.
+        members = '","'.join(manifest["members"])
+        listed = f'["{members}"]' if members else "[]"
+        text = f'{rest[:-1]},"members":{listed}}}'.encode("utf-8", "surrogatepass")
         for start in range(0, max(1, len(text)), _MANIFEST_PIECE):
             last = start + _MANIFEST_PIECE >= len(text)
             self._send({"type": "checkpoint", "cell": cell, "last": last}, text[start : start + _MANIFEST_PIECE])

@@ -188,6 +188,8 @@ def _held(thing: Any, kind: type) -> Iterable[Any]:
     if kind is memoryview:
         return [*found, thing.obj]
     numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(thing, numpy.flatiter):
+        return [*found, thing.base]
     if numpy is not None and isinstance(thing, numpy.ndarray):
         # It tells the collector nothing of what a view looks at, and of the objects in it.
         return [*found, thing.base, *(_objects(thing) if thing.dtype.hasobject else ())]
