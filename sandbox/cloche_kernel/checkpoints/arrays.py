@@ -124,10 +124,10 @@ def whole(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable
     import numpy
 
     made = numpy.ndarray(shape, dtype, buffer, order="F" if order == "F" else "C")
-    if writeable and not made.flags.writeable:
+    if not made.flags.writeable:
         made = made.copy(order="A")
-    elif not writeable:
-        made.flags.writeable = False
+    # Also where it came over memory that can be written to: a view of it may be written through.
+    made.flags.writeable = writeable
     return made
 
 
@@ -153,12 +153,16 @@ def _reduce_view(array: Any, owner: Any) -> Reduced:
     else:
         start = _address(numpy.frombuffer(owner, "u1")) if len(owner) else _address(array)
     offset = _address(array) - start
-    if isinstance(owner, numpy.ndarray) and owner.dtype.hasobject and array.dtype != owner.dtype:
-        if rebuild.field_at(owner.dtype, offset % owner.dtype.itemsize, array.dtype) is None:
-            raise NotKept("a view of a part of an array of objects")
+    if isinstance(owner, numpy.ndarray) and owner.dtype.hasobject and not _is_field(owner, offset, array):
+        raise NotKept("a view of a part of an array of objects")
     if array.dtype.hasobject and not (owner.flags.c_contiguous or owner.flags.f_contiguous):
         raise NotKept("a view of an array of objects that has gaps")
     return rebuild.view, (owner, offset, array.shape, array.strides, array.dtype, bool(array.flags.writeable))
+
+
+def _is_field(owner: Any, offset: int, array: Any) -> bool:
+    within = offset % owner.dtype.itemsize
+    return array.dtype == owner.dtype or rebuild.field_at(owner.dtype, within, array.dtype) is not None
 
 
 def _address(array: Any) -> int:

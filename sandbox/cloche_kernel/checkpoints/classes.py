@@ -182,7 +182,11 @@ def _reduce_ctypes(cls: Any, state: dict[str, Any]) -> Reduced:
     if kind == "PyCPointerType":
         return rebuild.attribute_call, ("ctypes", "POINTER", cls._type_)
     own = {name: value for name, value in state.items() if type(value).__name__ != "CField"}
-    layout: dict[str, Any] = {name: own.pop(name) for name in ("_pack_", "_align_", "_layout_") if name in own}
+    layout: dict[str, Any] = {
+        name: own.pop(name)
+        for name in ("_pack_", "_align_", "_layout_", "_flags_", "_type_", "_length_")
+        if name in own
+    }
     layout["__module__"] = cls.__module__
     layout["__qualname__"] = cls.__qualname__
     arguments = (type(cls), cls.__name__, cls.__bases__, layout)

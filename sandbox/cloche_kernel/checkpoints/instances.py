@@ -211,7 +211,7 @@ def reduce_exception(error: BaseException, scope: Scope) -> Reduced:
         "suppressed": error.__suppress_context__,
     }
     for name in _BUILTIN_EXTRAS:
-        member = getattr(base, name, None)
+        member: Any = getattr(base, name, None)
         if type(member) in (types.MemberDescriptorType, types.GetSetDescriptorType):
             try:
                 extra[name] = member.__get__(error, cls)

@@ -107,13 +107,13 @@ def _explained(work: Callable[[], tuple[io.BytesIO, list[memoryview]]], scope: S
         return work()
     except (NotKept, MemoryError):
         raise
-    except RecursionError:
-        raise NotKept("it is nested too deeply to be written down") from None
     except Exception as error:
         found: BaseException | None = error
         while found is not None:
             if isinstance(found, NotKept):
                 raise found from None
+            if isinstance(found, RecursionError):
+                raise NotKept("it is nested too deeply to be written down") from None
             found = found.__cause__ or found.__context__
         raise NotKept(_sentence(error, scope.asked)) from error
 

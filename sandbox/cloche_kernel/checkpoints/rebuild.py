@@ -14,7 +14,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 _MISSING = object()
@@ -232,6 +232,12 @@ def view(root: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
         made = _over(root, offset, shape, strides, dtype)
     if not writeable:
         made.flags.writeable = False
+    elif not made.flags.writeable and isinstance(root, numpy.ndarray):
+        # The array was made read-only after this view of it, which may be written through still.
+        owner = root.base if isinstance(root.base, numpy.ndarray) else root
+        owner.flags.writeable = True
+        made = view(owner, offset, shape, strides, dtype, True)
+        owner.flags.writeable = False
     return made
 
 
@@ -310,7 +316,8 @@ class Gone:
 
 def type_parameter(kind: Any, name: str, module: str, options: dict[str, Any]) -> Any:
     made = kind(name, **options)
-    made.__module__ = module
+    with suppress(AttributeError):
+        made.__module__ = module
     return made
 
 

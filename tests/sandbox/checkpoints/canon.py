@@ -134,6 +134,8 @@ class _Walk:
         if isinstance(value, weakref.ReferenceType):
             return f"weakref {self.of(value())}"
         if isinstance(value, io.IOBase):
+            if not value.closed:
+                value.flush()
             return f"file {getattr(value, 'name', '')!r} {value.closed or value.tell()}"
         if isinstance(value, BaseException):
             extra = (value.args, value.__cause__, value.__dict__)
@@ -222,7 +224,7 @@ class _Walk:
             return f"generator {value.bit_generator.state}"
         if isinstance(value, numpy.flatiter):
             return f"flatiter {value.index} {self.of(value.base)}"
-        return f"{kind.__name__} {value!r}"
+        return kind.__name__ if " at 0x" in repr(value) else f"{kind.__name__} {value!r}"
 
     def _pandas(self, value: Any, kind: type) -> str:
         import pandas

@@ -262,7 +262,6 @@ _TEMPLATES: dict[str, list[str]] = {
         "$A1.fill($i1)",
         "$A1[...] = $A2[:1]",
         "$A1.flags.writeable = False",
-        "$A1.resize(3)",
         "$A1.shape = (2, -1)",
         "import numpy as np\nnp.add($A1, 1, out=$A1)",
         "import numpy as np\nnp.random.shuffle($A1)",
