@@ -56,7 +56,7 @@ class Checkpoints:
         self._known: set[str] = set()
         self._process: dict[str, Any] = {}
         self._files: dict[str, workspace.Entry] = {}
-        self._file_chunks: dict[str, list[str]] = {}
+        self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class Checkpoints:
         self._count_references()
 
     def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
-        self._file_chunks = chunks_of
+        self.file_chunks = chunks_of
 
     def look_again(self) -> None:
         """After the process and the files were put back: what they are like is no change of the next cell's."""
@@ -100,7 +100,7 @@ class Checkpoints:
         self._known.clear()
         self._process = {}
         self._files = {}
-        self._file_chunks.clear()
+        self.file_chunks.clear()
 
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
         """Takes down what cell `cell` changed and sends it. `code` None: anything may have changed."""
@@ -261,20 +261,20 @@ class Checkpoints:
             return [self._lose(cell, {FILES: None}, str(error), {})]
         if found == self._files:
             return []
-        for path in [path for path in self._file_chunks if path not in found]:
-            del self._file_chunks[path]
+        for path in [path for path in self.file_chunks if path not in found]:
+            del self.file_chunks[path]
         listing, contents = [], []
         for path, entry in sorted(found.items()):
             listing.append({"path": path, "kind": entry.kind, "mode": entry.mode, "target": entry.target})
             if entry.kind != "file":
                 continue
-            if self._files.get(path) != entry or path not in self._file_chunks:
+            if self._files.get(path) != entry or path not in self.file_chunks:
                 try:
-                    self._file_chunks[path] = self._send_chunks(cell, list(chunks.split(workspace.read(entry))))
+                    self.file_chunks[path] = self._send_chunks(cell, list(chunks.split(workspace.read(entry))))
                 except OSError:
                     listing.pop()
                     continue
-            contents.append(self._file_chunks[path])
+            contents.append(self.file_chunks[path])
         self._files = found
         header = self._send_chunks(cell, list(chunks.split(json.dumps(listing).encode("utf-8", "surrogatepass"))))
         digest = chunks.digest((FILES, header, contents))

@@ -40,6 +40,13 @@ def is_ours(module: Any) -> bool:
     return isinstance(path, str) and path.startswith(workspace.ROOT + "/")
 
 
+def path_of(name: str) -> str | None:
+    """The file of a module that is loaded, below /workspace."""
+    module = sys.modules.get(name.removeprefix(PREFIX))
+    path = getattr(module, "__file__", None)
+    return path[len(workspace.ROOT) + 1 :] if isinstance(path, str) and is_ours(module) else None
+
+
 def contents(module: types.ModuleType) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if not (name.startswith("__") and name.endswith("__"))}
 

@@ -146,21 +146,35 @@ def _put_back_surroundings(
     files, process = found[FILES], found[PROCESS]
     if files is None:
         result.notes += workspace.put_back([], {})
-        modules.drop(set())
+        _drop_modules(live, {}, state)
     elif files["digest"] not in live:
         listing = json.loads(pieces.bytes(files["at"]["header"]))
         paths = [item["path"] for item in listing if item["kind"] == "file"]
         contents = dict(zip(paths, (pieces.buffer(one) for one in files["at"]["buffers"]), strict=True))
         result.notes += workspace.put_back(listing, contents)
-        state.learn_files(dict(zip(paths, files["buffers"], strict=True)))
-        modules.drop(set())
+        chunks_of = dict(zip(paths, files["buffers"], strict=True))
+        _drop_modules(live, chunks_of, state)
+        state.learn_files(chunks_of)
     else:
-        modules.drop({name for group in live.values() for name in group.names})
+        _drop_modules(live, state.file_chunks, state)
     if process is None:
         result.notes += process_state.put_back(state.initial_process)
     else:
         result.notes += process_state.put_back(_read(process, pieces, namespace, shell)[PROCESS])
     return groups
+
+
+def _drop_modules(live: dict[str, Group], chunks_of: dict[str, list[str]], state: Checkpoints) -> None:
+    """Forgets modules that are not as wanted, or whose file is another now; `chunks_of`: path → its bytes, as wanted."""
+    keep = set()
+    for digest, group in list(live.items()):
+        for name in [name for name in group.names if name.startswith(modules.PREFIX)]:
+            path = modules.path_of(name)
+            if path is not None and path in chunks_of and state.file_chunks.get(path) == chunks_of[path]:
+                keep.add(name)
+            else:
+                live.pop(digest, None)
+    modules.drop(keep)
 
 
 def _place_lost(
