@@ -1,8 +1,9 @@
 // The composition root: the only file that names implementations. Everything below gets its parts from here.
 import { freemem } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DirectoryStore } from "./artifacts/directory.ts";
-import type { CliContext, Terminal } from "./cli/context.ts";
+import type { Cleaner, CliContext, Terminal } from "./cli/context.ts";
 import { type Config, resolveConfig } from "./config/config.ts";
 import { openLogFile } from "./config/log-file.ts";
 import { prepareState } from "./config/paths.ts";
@@ -17,8 +18,10 @@ import { installKernelFiles } from "./sandboxes/kernel-files.ts";
 import type { Sandbox } from "./sandboxes/sandbox.ts";
 import { createStagingDirectory, sweepStagingDirectories } from "./sandboxes/staging-directory.ts";
 import { SessionManager } from "./session/manager.ts";
+import { asClocheError } from "./shared/errors.ts";
 import { rememberFiles } from "./shared/identity.ts";
 import type { Logger } from "./shared/log.ts";
+import { dropBallast } from "./snapshots/ballast.ts";
 import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
 import { SqliteStore } from "./snapshots/sqlite.ts";
@@ -160,10 +163,46 @@ export function cliContext(terminal: Terminal): CliContext {
       if (store.notice) terminal.complain(store.notice);
       return store;
     },
+    openCleaner: (config) => {
+      try {
+        return openCleaner(config);
+      } catch (error) {
+        if (asClocheError(error).code !== "store.full") throw error;
+        // Even opening writes a little.
+        dropBallast(join(config.paths.projectState, "ballast"));
+        return openCleaner(config);
+      }
+    },
     forget({ paths }) {
       forgetProject(paths.projectState, paths.database, new Owners(paths.owners));
     },
   };
+}
+
+function openCleaner({ paths, diskCap }: Config): Cleaner {
+  const owners = new Owners(paths.owners);
+  // What it writes anew is its own for as long as it lives, but it is no server that uses the project.
+  const lease = owners.lease();
+  try {
+    const store = new SqliteStore(paths.database, owners);
+    const { space } = store.checkpoints({
+      packs: paths.packs,
+      loaded: paths.loaded,
+      cap: diskCap,
+      writer: lease.token,
+    });
+    return {
+      store,
+      space,
+      [Symbol.dispose]() {
+        store[Symbol.dispose]();
+        lease[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    lease[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The log of this configuration: on disk, with warnings on stderr too. */

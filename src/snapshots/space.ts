@@ -35,6 +35,8 @@ export class Space implements Disposable {
   readonly #ballast: string;
   readonly #tidying: NodeJS.Timeout | undefined;
   #relief: Promise<void> | undefined;
+  /** `milliseconds` on the monotonic clock before which another try would free nothing either */
+  #futileUntil = 0;
   #closed = false;
 
   constructor(options: SpaceOptions) {
@@ -71,7 +73,7 @@ export class Space implements Disposable {
 
   /** Frees space behind everything else: what is dead first, then the oldest states as long as the cap demands it. */
   relieve(): void {
-    if (this.#closed) return;
+    if (this.#closed || performance.now() < this.#futileUntil) return;
     this.#relief ??= this.#freeSpace()
       .catch(() => {
         // It is tried again with the next state, and what it could not free is no loss; or the record was closed meanwhile.
@@ -96,7 +98,10 @@ export class Space implements Disposable {
     await this.collect(own);
     if (!this.budget.isTight) return;
     while (!this.#closed && !this.budget.isRelieved) {
-      if ((await this.#pruner.thin(own)) === 0) return;
+      if ((await this.#pruner.thin(own)) === 0) {
+        this.#futileUntil = performance.now() + TIDY_AFTER;
+        return;
+      }
       await this.collect(own);
     }
   }

@@ -29,6 +29,10 @@ const SESSION = `
   FROM session
 `;
 
+/** Where the states lie, and how much they may take; who writes them, where that is not the server itself. */
+export type StateOptions = Pick<CheckpointOptions, "packs" | "loaded" | "cap" | "step"> &
+  Partial<Pick<CheckpointOptions, "writer">>;
+
 export class SqliteStore implements Store {
   readonly path: string;
   /** A sentence for the first answer, where the earlier record could not be used. */
@@ -226,11 +230,11 @@ export class SqliteStore implements Store {
   }
 
   /** The same record's checkpoints, beside it in `packs`. Owned by this store. */
-  checkpoints(options: Pick<CheckpointOptions, "packs" | "loaded" | "cap" | "step">): SqliteCheckpoints {
+  checkpoints(options: StateOptions): SqliteCheckpoints {
     this.#checkpoints ??= new SqliteCheckpoints({
+      writer: this.#token,
       ...options,
       database: this.#statements.database,
-      writer: this.#token,
       isAlive: (token) => this.#owners.isAlive(token),
     });
     return this.#checkpoints;

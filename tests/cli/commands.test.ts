@@ -201,7 +201,9 @@ describe("sessions and forget", () => {
 
   test("a held session is shown as held, and its project is not forgotten", () => {
     using _server = serve(3);
-    expect(cloche("sessions").out).toMatch(/^ {2}main {2}3 cells {2}just now {2}held by a running server$/m);
+    expect(cloche("sessions").out).toMatch(
+      /^ {2}main {2}3 cells {2}1 branch {2}0 bytes {2}just now {2}held by a running server$/m,
+    );
     const { code, err } = cloche("forget", "--yes");
     expect(code).toBe(1);
     expect(err).toMatch(/a running server holds main .*Close the Claude sessions/);
@@ -265,7 +267,7 @@ describe("sessions and forget", () => {
   test("as JSON for programs", () => {
     serve(2)[Symbol.dispose]();
     expect(JSON.parse(cloche("sessions", "--json").out)).toEqual([
-      { name: "main", cells: 2, lastUsedAt: expect.any(Number), held: false },
+      { name: "main", cells: 2, branches: 1, bytes: 0, lastUsedAt: expect.any(Number), held: false },
     ]);
     expect(JSON.parse(cloche("sessions", "--all", "--json").out)).toMatchObject([{ project }]);
   });

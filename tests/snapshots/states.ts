@@ -13,13 +13,7 @@ export const name = (text: string | Uint8Array) =>
 
 /** Bytes that no two seeds share. */
 export function bytes(length: number, seed: string): Buffer {
-  const data = Buffer.alloc(length);
-  for (let at = 0; at < length; at += 32)
-    createHash("sha256")
-      .update(`${seed}:${at}`)
-      .digest()
-      .copy(data, at, 0, Math.min(32, length - at));
-  return data;
+  return Buffer.alloc(length, createHash("sha256").update(seed).digest());
 }
 
 /** A project's state directory with one server on it. */
