@@ -6,8 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _NOT_THE_SESSIONS = frozenset(
-    {"_", "__", "___", "__builtins__", "__builtin__", "__name__", "__doc__", "__loader__", "__spec__", "__package__",
-     "__warningregistry__"}
+    {
+        "_",
+        "__",
+        "___",
+        "__builtins__",
+        "__builtin__",
+        "__name__",
+        "__doc__",
+        "__loader__",
+        "__spec__",
+        "__package__",
+        "__warningregistry__",
+    }
 )
 
 

@@ -227,9 +227,7 @@ class Checkpoints:
                      "bytes": cut.size, "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
         return self.groups.add(Group(frozenset(values), cut.digest, mentions, described))
 
-    def _lose(
-        self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]
-    ) -> Group:
+    def _lose(self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]) -> Group:
         lost = {}
         for name, value in values.items():
             old = before[name].lost.get(name) if name in before else None
@@ -245,7 +243,7 @@ class Checkpoints:
 
     def _take_process(self, cell: int) -> list[Group]:
         looked = process_state.look()
-        if looked == self._process and PROCESS in self.groups or looked == self._process and not self.groups:
+        if (looked == self._process and PROCESS in self.groups) or (looked == self._process and not self.groups):
             return []
         self._process = looked
         taken, _ = self._attempt({PROCESS: looked})
@@ -322,4 +320,3 @@ def versions() -> dict[str, str]:
         if module is not None:
             found[name] = str(getattr(module, "__version__", "?"))
     return found
-

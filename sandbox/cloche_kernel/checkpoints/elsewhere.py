@@ -64,7 +64,7 @@ class Elsewhere:
         if frame.f_globals is not self._namespace or frame.f_code.co_flags & _OPTIMIZED:
             return 0
         return sum(
-            part is self._namespace or type(part) is types.FunctionType and part.__code__ is frame.f_code
+            part is self._namespace or (type(part) is types.FunctionType and part.__code__ is frame.f_code)
             for part in gc.get_referents(frame)
         )
 

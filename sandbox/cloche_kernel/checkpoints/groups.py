@@ -24,8 +24,8 @@ from cloche_kernel.checkpoints.functions import is_by_reference
 MOST_OBJECTS = 20_000_000
 _ATOMS: frozenset[type] = frozenset(
     {
-        int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice, types.CodeType,
-        types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
+        int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice,
+        types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
         types.WrapperDescriptorType, types.ClassMethodDescriptorType, datetime.date, datetime.time, datetime.datetime,
         datetime.timedelta, datetime.timezone, decimal.Decimal, fractions.Fraction, uuid.UUID, re.Pattern, re.Match,
         pathlib.PurePath, pathlib.PosixPath, pathlib.PurePosixPath,
@@ -34,14 +34,14 @@ _ATOMS: frozenset[type] = frozenset(
 #: pass through, but sharing one says nothing: what it holds is looked at
 _TRANSPARENT = frozenset({tuple, frozenset})
 #: the collector knows all that these hold, and nothing has to be asked of them
-_PLAIN = frozenset({tuple, list, dict, set, frozenset, types.CellType})
+_PLAIN: frozenset[Any] = frozenset({tuple, list, dict, set, frozenset, types.CellType})
 
 
 @dataclass
 class Partition:
     """
-    `groups`: names that share nothing with those of another. `holds`: name → references to the namespace it has. `owner`:
-    id of each thing → the name that reached it first.
+    `groups`: names that share nothing with those of another. `holds`: name → references to the namespace it has.
+    `owner`: id of each thing → the name that reached it first.
     """
 
     groups: list[frozenset[str]]
@@ -144,7 +144,7 @@ class _Walk:
                 # Its locals cannot be reached but through it; what it keeps alive of the session's counts.
                 own = self._namespace
                 held = gc.get_referents(thing)
-                found.extend(x for x in held if x is own or type(x) is types.FunctionType and x.__globals__ is own)
+                found.extend(x for x in held if x is own or (type(x) is types.FunctionType and x.__globals__ is own))
             elif kind is types.TracebackType:
                 found += [thing.tb_frame, thing.tb_next]
             elif _is_unchanging(thing, kind):

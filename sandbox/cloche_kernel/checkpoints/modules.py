@@ -52,7 +52,7 @@ def contents(module: types.ModuleType) -> dict[str, Any]:
 
 
 def drop(keep: set[str]) -> None:
-    """Forgets the session's modules but for those under the names `keep`: they are imported anew when next asked for."""
+    """Forgets the session's modules but for those under the names `keep`: who asks for another imports it anew."""
     for name, module in list(sys.modules.items()):
         if is_ours(module) and PREFIX + name not in keep:
             del sys.modules[name]

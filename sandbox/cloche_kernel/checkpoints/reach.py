@@ -1,6 +1,6 @@
 """
-Which variables a cell could have reached, told from the names and texts in its code. Sound rather than tight: a name that
-is only an attribute counts too, and where code can reach what it does not spell out, everything counts.
+Which variables a cell could have reached, told from the names and texts in its code. Sound rather than tight: a name
+that is only an attribute counts too, and where code can reach what it does not spell out, everything counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dis
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 #: characters of IPython's own syntax: what holds one is transformed before it is compiled
@@ -107,7 +107,7 @@ def _takes_by_name(part: types.CodeType) -> bool:
 
 def _compiled(code: str) -> types.CodeType | None:
     try:
-        return compile(code, "<cell>", "exec", _FLAGS, dont_inherit=True)
+        return cast(types.CodeType, compile(code, "<cell>", "exec", _FLAGS, dont_inherit=True))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -44,7 +44,7 @@ class Pieces:
     def __init__(self, files: list[str]) -> None:
         self._files = files
 
-    def bytes(self, pieces: list[list[int]]) -> bytes:
+    def joined(self, pieces: list[list[int]]) -> bytes:
         return b"".join(map(self._read, pieces))
 
     def buffer(self, pieces: list[list[int]]) -> Any:
@@ -55,7 +55,7 @@ class Pieces:
             with open(self._files[index], "rb") as file:
                 made = Mapped(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
             return memoryview(made)[before:]
-        return bytearray(self.bytes(pieces))
+        return bytearray(self.joined(pieces))
 
     def _read(self, piece: list[int]) -> bytes:
         index, offset, length = piece
@@ -123,7 +123,7 @@ def _group_of(member: dict[str, Any]) -> Group:
 
 def _read(member: dict[str, Any], pieces: Pieces, namespace: dict[str, Any], shell: Any) -> dict[str, Any]:
     at = member["at"]
-    return give(pieces.bytes(at["header"]), [pieces.buffer(one) for one in at["buffers"]], namespace, shell)
+    return give(pieces.joined(at["header"]), [pieces.buffer(one) for one in at["buffers"]], namespace, shell)
 
 
 def _put_back_surroundings(
@@ -148,7 +148,7 @@ def _put_back_surroundings(
         result.notes += workspace.put_back([], {})
         _drop_modules(live, {}, state)
     elif files["digest"] not in live:
-        listing = json.loads(pieces.bytes(files["at"]["header"]))
+        listing = json.loads(pieces.joined(files["at"]["header"]))
         paths = [item["path"] for item in listing if item["kind"] == "file"]
         contents = dict(zip(paths, (pieces.buffer(one) for one in files["at"]["buffers"]), strict=True))
         result.notes += workspace.put_back(listing, contents)
@@ -165,7 +165,7 @@ def _put_back_surroundings(
 
 
 def _drop_modules(live: dict[str, Group], chunks_of: dict[str, list[str]], state: Checkpoints) -> None:
-    """Forgets modules that are not as wanted, or whose file is another now; `chunks_of`: path → its bytes, as wanted."""
+    """Forgets modules that are not as wanted, or whose file is another now; `chunks_of`: path → its wanted chunks."""
     keep = set()
     for digest, group in list(live.items()):
         for name in [name for name in group.names if name.startswith(modules.PREFIX)]:

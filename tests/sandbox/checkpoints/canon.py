@@ -15,10 +15,19 @@ import random
 import sys
 import types
 import weakref
+from pathlib import Path
 from typing import Any
 
 _ATOMS = (int, str, bytes, bool, complex, type(None), type(...), range, type(NotImplemented))
-_MADE_ANEW = ("__dict__", "__weakref__", "__doc__", "_abc_impl", "__module__", "__static_attributes__", "__firstlineno__")
+_MADE_ANEW = (
+    "__dict__",
+    "__weakref__",
+    "__doc__",
+    "_abc_impl",
+    "__module__",
+    "__static_attributes__",
+    "__firstlineno__",
+)
 
 
 def canon(variables: dict[str, Any], namespace: dict[str, Any]) -> str:
@@ -44,7 +53,7 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
             continue
         buffers = [bytearray(pieces.buffer(one)) for one in at["buffers"]]
         try:
-            stored.update(give(pieces.bytes(at["header"]), buffers, shell.user_ns, shell))
+            stored.update(give(pieces.joined(at["header"]), buffers, shell.user_ns, shell))
         except BaseException as error:
             found.append(f"{member['names']}: reading raised {type(error).__name__}: {error}")
     kept = {name: value for name, value in visible.items() if name not in request["lost"]}
@@ -60,7 +69,9 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
 
 def near(text: str, other: str) -> str:
     """The part of a text around where it begins to differ from another."""
-    at = next((place for place, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
+    at = next(
+        (place for place, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other))
+    )
     return text[max(0, at - 120) : at + 120]
 
 
@@ -142,7 +153,10 @@ class _Walk:
             return f"{self.of(kind)} {self.of(extra)}"
         if getattr(kind, "__module__", "") == "builtins" or kind.__module__ == "itertools":
             try:
-                return f"{kind.__name__} {self.of(value.__reduce__())}"
+                made = value.__reduce__()
+                # At its end it forgets what it went through: the same as one over nothing.
+                made = made[:2] if kind.__name__ == "list_iterator" and made[1] == ([],) else made
+                return f"{kind.__name__} {self.of(made)}"
             except TypeError:
                 return kind.__name__
         return self._instance(value, kind)
@@ -211,9 +225,7 @@ class _Walk:
             memory = self._memory.setdefault(start, len(self._memory))
             self._kept.append(root)
             offset = _address(value) - start
-            content = (
-                self.of(value.tolist()) if value.dtype.hasobject else hashlib.md5(value.tobytes()).hexdigest()
-            )
+            content = self.of(value.tolist()) if value.dtype.hasobject else hashlib.md5(value.tobytes()).hexdigest()
             sample = "" if value.dtype.hasobject else repr(value.ravel()[:8].tolist())
             flags = "w" if value.flags.writeable else "r"
             where = f"memory {memory}+{offset} {value.strides}"
@@ -270,7 +282,7 @@ class _Walk:
             folders[:] = [name for name in folders if name != "__pycache__"]
             for name in [*sorted(folders), *sorted(files)]:
                 path = os.path.join(folder, name)
-                text = "directory" if os.path.isdir(path) else repr(open(path, "rb").read()[:2000])
+                text = "directory" if os.path.isdir(path) else repr(Path(path).read_bytes()[:2000])
                 lines.append(f"file {os.path.relpath(path, root)} {text}")
         for name in sorted(_user_modules(root)):
             module = sys.modules[name]
