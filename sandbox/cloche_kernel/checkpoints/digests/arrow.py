@@ -65,6 +65,10 @@ def _buffer(walk: Walk, thing: Any) -> list[Any]:
     return [thing.size, walk.memory.add(thing.address, thing.size, thing.address, False, apart=True)]
 
 
+def _options(walk: Walk, thing: Any) -> list[Any]:
+    return [bytes(thing.serialize())]
+
+
 _LIB = "pyarrow.lib."
 CONTENT: dict[str, Describe] = {
     **{_LIB + name: _columnar for name in ("Array", "ChunkedArray", "Table", "RecordBatch")},
@@ -73,4 +77,5 @@ CONTENT: dict[str, Describe] = {
     _LIB + "Field": _field,
     _LIB + "DataType": _type,
     _LIB + "Buffer": _buffer,
+    "pyarrow._compute.FunctionOptions": _options,
 }

@@ -88,6 +88,17 @@ def _held(walk: Walk, thing: Any) -> list[Any]:
     return [code.name_of(type(thing)), walk.refs(gc.get_referents(thing))]
 
 
+def _mapping(walk: Walk, thing: Any) -> list[Any]:
+    """A mapping that cannot be written to: that of a class by the class, any other by the dictionary behind it."""
+    (held,) = gc.get_referents(thing)
+    if type(held) is dict:
+        for member in held.values():
+            owner = getattr(member, "__objclass__", None) if type(member) is types.GetSetDescriptorType else None
+            if isinstance(owner, type) and gc.get_referents(type.__dict__["__dict__"].__get__(owner))[0] is held:
+                return ["members of", walk.ref(owner)]
+    return ["mapping", walk.ref(held)]
+
+
 def _module(walk: Walk, thing: Any) -> list[Any]:
     return ["module", str(thing.__name__)]
 
@@ -237,7 +248,7 @@ EXACT: dict[type, Describe] = {
     types.GetSetDescriptorType: _descriptor,
     types.MemberDescriptorType: _descriptor,
     types.ModuleType: _module,
-    types.MappingProxyType: _held,
+    types.MappingProxyType: _mapping,
     types.GeneratorType: _opaque,
     types.CoroutineType: _opaque,
     types.AsyncGeneratorType: _opaque,

@@ -115,7 +115,7 @@ class Walk:
 
     def pairs(self, mapping: dict[Any, Any]) -> Any:
         """Items of a dictionary in their order."""
-        if dict.__contains__(mapping, "__builtins__") and self.known.get(id(mapping["__builtins__"])) == "builtins":
+        if dict.__contains__(mapping, "__builtins__"):
             # Globals: the interpreter puts this in by itself, wherever it stands then.
             mapping = {name: value for name, value in dict.items(mapping) if name != "__builtins__"}
         values = list(dict.values(mapping))
@@ -225,14 +225,16 @@ def _as_value(walk: Walk, thing: Any) -> Any:
     return describe_dtype(walk, thing)
 
 
-def _is_plain(thing: tuple[Any, ...]) -> bool:
+def _is_plain(thing: tuple[Any, ...], depth: int = 0) -> bool:
     """Whether a tuple holds atoms, and tuples of them, alone."""
     for item in thing:
         kind = type(item)
         if kind in _MAY_BE_NAN:
             if item != item:
                 return False
-        elif kind not in ATOMS and not (kind is tuple and len(item) < 50 and _is_plain(item)):
+        elif kind not in ATOMS and not (
+            kind is tuple and depth < _TUPLE_DEPTH and len(item) <= _SMALL_TUPLE and _is_plain(item, depth + 1)
+        ):
             return False
     return True
 
