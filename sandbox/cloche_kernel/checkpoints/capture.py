@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 from cloche_kernel.checkpoints import chunks, modules, process_state, reach, workspace
@@ -58,6 +59,8 @@ class Checkpoints:
         self._files: dict[str, workspace.Entry] = {}
         self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
+        #: variables that a cell stored in a module
+        self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
 
@@ -144,6 +147,8 @@ class Checkpoints:
 
     def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
         """Variables the cell may have bound, changed or made share something; None for all."""
+        if code is not None:
+            self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
         ran_beside, self._ran_beside = self._ran_beside, beside
         if code is None or beside or ran_beside or self._elsewhere.reached is None:
@@ -151,13 +156,17 @@ class Checkpoints:
         named = reach.names_in(code, self._shell.transform_cell)
         if named is None:
             return None
-        reached = reach.closure(named | self.modules.names() | self._elsewhere.reached, self.groups)
+        everywhere = self.modules.names() | self._elsewhere.reached | self._given
+        reached = reach.closure(named | everywhere, self.groups)
         if reached is None:
             return None
         if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.
             return None
         return reached | changed
+
+    def _is_module(self, name: str) -> bool:
+        return type(self._namespace.get(name)) is ModuleType
 
     def _count_references(self) -> None:
         values = self._values(None)

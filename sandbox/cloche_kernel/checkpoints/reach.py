@@ -32,6 +32,8 @@ _AS_NAME = frozenset({"exec", "globals", "locals", "vars", "compile", "__import_
 _HARMLESS = {"gc": frozenset({"collect", "enable", "disable", "freeze", "get_count", "get_threshold", "isenabled"})}
 #: asynchronous code runs tasks that earlier cells began
 _COROUTINE = 0x80 | 0x100 | 0x200
+#: an attribute that may be stored to
+_STORES = re.compile(r"\.\s*[^\W\d]\w*\s*(?:[-+*/%&|^@<>]*=(?!=)|\[|,|:)|setattr")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -127,6 +129,42 @@ def closure(named: Iterable[str], groups: Mapping[str, Linked]) -> set[str] | No
         todo.extend(other for other in group.kin if other not in reached and other in groups)
         todo.extend(other for other in group.mentions if other in groups and other not in reached)
     return reached
+
+
+def given_to_modules(code: str, is_module: Callable[[str], bool]) -> set[str]:
+    """Variables that a cell stored in a module: later cells reach them through that, and need not name them."""
+    if _STORES.search(code) is None:
+        return set()
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    given: set[str] = set()
+    for node in ast.walk(tree):
+        targets, value = _stored(node)
+        if any(is_module(name) for name in map(_root, targets) if name):
+            given.update(part.id for part in ast.walk(node if value is None else value) if isinstance(part, ast.Name))
+    return given
+
+
+def _stored(node: ast.AST) -> tuple[list[ast.expr], ast.expr | None]:
+    """What is stored to, below a name, and what is stored."""
+    if isinstance(node, ast.Assign):
+        flat = [part for target in node.targets for part in ast.walk(target) if isinstance(part, ast.expr)]
+        return flat, node.value
+    if isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+        return [node.target], node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr" and node.args:
+        return [ast.Attribute(node.args[0], "", ast.Store())], None
+    return [], None
+
+
+def _root(target: ast.expr) -> str:
+    """The name an attribute or item is stored below; empty where a name itself is bound."""
+    below = False
+    while isinstance(target, (ast.Attribute, ast.Subscript)):
+        target, below = target.value, True
+    return target.id if below and isinstance(target, ast.Name) else ""
 
 
 def runs_beside() -> bool:
