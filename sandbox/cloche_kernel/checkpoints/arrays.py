@@ -112,10 +112,10 @@ def empty_of_objects(shape: tuple[int, ...], order: str) -> Any:
 
 
 def fill_objects(made: Any, state: tuple[list[Any], bool]) -> None:
+    import numpy
+
     items, writeable = state
-    flat = made.ravel("K")
-    for index, item in enumerate(items):
-        flat[index] = item
+    made.ravel("K")[:] = numpy.fromiter(items, object, len(items))
     made.flags.writeable = writeable
 
 

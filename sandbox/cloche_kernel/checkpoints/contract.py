@@ -44,9 +44,7 @@ class Scope:
     mentions: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
     marks: dict[str, Mark] = field(default_factory=dict)
-    #: duckdb connections that were met
-    connections: list[Any] = field(default_factory=list)
-    #: id of the globals of a module of the session's → the module
+    #: id of a function's globals → the module of the session's whose they are, or None
     modules: dict[int, Any] = field(default_factory=dict)
     #: what the person should know of values that are kept
     remarks: list[str] = field(default_factory=list)

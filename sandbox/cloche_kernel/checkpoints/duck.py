@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import sys
@@ -43,7 +44,7 @@ def _reduce_connection(connection: Any, scope: Scope) -> Reduced:
     except duckdb.Error as error:
         first = str(error).splitlines()[0][:160]
         raise NotKept(f"a duckdb connection that cannot be copied now ({first})") from None
-    _look_for_twins(connection, scope)
+    _look_for_twins(connection)
     other = dict(_fresh_settings())
     own = {
         name: value
@@ -53,18 +54,23 @@ def _reduce_connection(connection: Any, scope: Scope) -> Reduced:
     return connected, (pickle.PickleBuffer(data), own, default)
 
 
-def _look_for_twins(connection: Any, scope: Scope) -> None:
+def _look_for_twins(connection: Any) -> None:
     """Two connections to one database would come back as two databases."""
-    cursor = connection.cursor()
-    cursor.execute(f"create schema {_NAME}")
-    try:
-        for other in scope.connections:
-            found = other.sql(f"select 1 from duckdb_schemas() where schema_name = '{_NAME}'").fetchall()
-            if found and other is not connection:
-                raise NotKept("two duckdb connections to one database in memory")
-    finally:
-        cursor.execute(f"drop schema {_NAME}")
-    scope.connections.append(connection)
+    import duckdb
+
+    others = [one for one in gc.get_objects() if type(one) is type(connection) and one is not connection]
+    if not others:
+        return
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(f"create schema {_NAME}")
+        try:
+            for other in others:
+                with contextlib.suppress(duckdb.Error), contextlib.closing(other.cursor()) as looking:
+                    query = f"select 1 from duckdb_schemas() where schema_name = '{_NAME}'"
+                    if looking.execute(query).fetchall():
+                        raise NotKept("two duckdb connections to one database in memory")
+        finally:
+            cursor.execute(f"drop schema {_NAME}")
 
 
 def _fresh_settings() -> list[Any]:
@@ -105,6 +111,11 @@ def connected(data: Any, settings: dict[str, Any], default: bool) -> Any:
         with contextlib.suppress(duckdb.Error):
             made.execute(f"set {name} = '{str(value).replace(chr(39), chr(39) * 2)}'")
     if default:
+        before = duckdb.default_connection()
+        for name in ("memory_limit", "threads", "temp_directory"):
+            with contextlib.suppress(duckdb.Error):
+                value = before.cursor().execute(f"select current_setting('{name}')").fetchall()[0][0]
+                made.execute(f"set {name} = '{value}'")
         duckdb.set_default_connection(made)
     return made
 

@@ -24,6 +24,9 @@ def reduce_frame(obj: Any, scope: Scope) -> Reduced:
     pandas = sys.modules.get("pandas")
     if pandas is None or not hasattr(pandas, "Index"):
         return NotImplemented
+    if type(obj) is pandas.StringDtype:
+        # Its mark of a missing value is a NaN by name: one by value would have every object of the frame looked at.
+        return string_type, (obj.storage, obj.na_value is pandas.NA)
     if isinstance(obj, (pandas.DataFrame, pandas.Series, pandas.Index)):
         scope.note_library(type(obj))
         _, attributes, slots = instances.state_of(obj)
@@ -34,6 +37,13 @@ def reduce_frame(obj: Any, scope: Scope) -> Reduced:
             return whole_index, (type(obj), kept, slots)
         return rebuild.new_object, (type(obj), object), (None, kept, slots), None, None, rebuild.fill_object
     return NotImplemented
+
+
+def string_type(storage: str, marks_missing: bool) -> Any:
+    import numpy
+    import pandas
+
+    return pandas.StringDtype(storage, pandas.NA if marks_missing else numpy.nan)
 
 
 def whole_index(kind: type, attributes: dict[str, Any], slots: list[Any]) -> Any:

@@ -6,7 +6,7 @@ import gc
 import marshal
 import sys
 import types
-from typing import Any
+from typing import Any, cast
 
 from cloche_kernel.checkpoints import reach, rebuild
 from cloche_kernel.checkpoints.contract import Reduced, Scope
@@ -42,14 +42,21 @@ def _globals(function: types.FunctionType, scope: Scope) -> Any:
             scope.names_of_ours[id(found)] = f"globals of {name}"
     ours = scope.names_of_ours.get(id(found))
     if ours is None:
-        if id(found) not in scope.modules:
-            for owner in gc.get_referrers(found):
-                if type(owner) is types.ModuleType and vars(owner) is found:
-                    scope.remember_module(owner)
-        if id(found) in scope.modules:
-            return GlobalsOf(scope.modules[id(found)])
+        module = _module_of(found, scope)
+        if module is not None:
+            return GlobalsOf(module)
     # As a mark and not as a dictionary: pickle asks nobody before it writes one down.
     return found if ours is None else scope.mark(ours)
+
+
+def _module_of(found: dict[str, Any], scope: Scope) -> types.ModuleType | None:
+    """The module whose globals these are, where they are one's."""
+    if "__name__" not in found:
+        return None
+    if id(found) not in scope.modules:
+        owners = (owner for owner in gc.get_referrers(found) if type(owner) is types.ModuleType)
+        scope.modules[id(found)] = next((owner for owner in owners if vars(owner) is found), None)
+    return cast("types.ModuleType | None", scope.modules[id(found)])
 
 
 class GlobalsOf:

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from cloche_kernel.checkpoints import classes, functions, groups, instances, pickler, rebuild
+from cloche_kernel.checkpoints import classes, functions, instances, pickler, reach, rebuild
 
 
 def _wrap(owner: Any, name: str, change: Callable[[Any], Callable[..., Any]]) -> None:
@@ -195,7 +195,39 @@ def writeable_again() -> None:
 
 def group_not_widened() -> None:
     """Variables that share a list are taken down apart, as if they shared nothing."""
-    _wrap(groups, "partition", lambda original: lambda namespace, names: [frozenset({name}) for name in names])
+    from cloche_kernel.checkpoints import capture
+
+    capture.partition = lambda namespace, names: [frozenset({name}) for name in names]
+
+
+def mentions_forgotten() -> None:
+    """What functions, methods, properties and callbacks speak of is not followed."""
+    _wrap(reach, "closure", lambda original: lambda named, members, mentions: original(named, members, _none(mentions)))
+
+
+def inner_code_unread() -> None:
+    """Only a cell's own lines are read, not those of functions and lambdas in it."""
+    reach.codes = lambda code: iter([code])
+
+
+def groups_unknown() -> None:
+    """A cell that reaches one variable of a group is taken to reach no other."""
+    _wrap(
+        reach,
+        "closure",
+        lambda original: (
+            lambda named, members, mentions: original(named, {name: frozenset({name}) for name in members}, mentions)
+        ),
+    )
+
+
+def threads_unseen() -> None:
+    """Threads that go on between cells are not looked for."""
+    reach.runs_beside = lambda: False
+
+
+def _none(mentions: Any) -> dict[str, frozenset[str]]:
+    return {name: frozenset() for name in mentions}
 
 
 def _give(give: Any) -> None:
@@ -226,3 +258,11 @@ BUGS: dict[str, tuple[Callable[[], None], str]] = {
     "globals of a function": (globals_copied, "k = 1\ndef f(): return k"),
     "read-only flag": (writeable_again, "import numpy as np\na = np.arange(5); a.flags.writeable = False"),
 }
+#: bugs of the analysis of what a cell could reach: random programs and full scans find these, not the comparison
+REACH_BUGS: tuple[Callable[[], None], ...] = (
+    group_not_widened,
+    mentions_forgotten,
+    inner_code_unread,
+    groups_unknown,
+    threads_unseen,
+)
