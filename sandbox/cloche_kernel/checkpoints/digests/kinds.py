@@ -49,6 +49,8 @@ def _with_attributes(kind: type, base: type, describe: Describe | None, by_value
     """What `describe` says of the part that is `base`'s, then attributes and slots; a C part by what can be read."""
     skipped = libraries.skipped(kind)
     hidden = describe is None and objects.has_hidden_part(kind)
+    slots = objects.slots_of(kind, skipped)
+    descriptor = objects.dict_descriptor(kind)
 
     def handler(walk: Walk, thing: Any) -> list[Any]:
         if not by_value and (name := _name_of_singleton(thing, kind)) is not None:
@@ -58,8 +60,13 @@ def _with_attributes(kind: type, base: type, describe: Describe | None, by_value
             parts.append(describe(walk, thing))
         elif hidden:
             parts.append(objects.describe_hidden(walk, thing, kind))
-        parts.append(objects.describe_attributes(walk, thing, kind, by_value, skipped))
-        parts.append(objects.describe_slots(walk, thing, kind, skipped))
+        if descriptor is not None:
+            attributes = descriptor.__get__(thing)
+            parts.append(
+                walk.ref(attributes) if by_value else objects.describe_attributes(walk, attributes, kind, skipped)
+            )
+        if slots:
+            parts.append(objects.describe_slots(walk, thing, slots))
         return parts
 
     return handler

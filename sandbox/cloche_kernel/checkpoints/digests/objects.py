@@ -23,13 +23,7 @@ def dict_descriptor(kind: type) -> Any:
     return None
 
 
-def describe_attributes(walk: Walk, thing: Any, kind: type, by_value: bool, skipped: frozenset[str]) -> Any:
-    descriptor = dict_descriptor(kind)
-    if descriptor is None:
-        return None
-    attributes = descriptor.__get__(thing, kind)
-    if by_value:
-        return walk.ref(attributes)
+def describe_attributes(walk: Walk, attributes: dict[str, Any], kind: type, skipped: frozenset[str]) -> Any:
     # A library puts its attributes back in an order of its own.
     kept = [name for name in attributes if name not in skipped and not _is_computed(kind, name)]
     return [[str(name), walk.ref(attributes[name])] for name in sorted(kept, key=str)]
@@ -44,19 +38,27 @@ def _is_computed(kind: type, name: Any) -> bool:
     return False
 
 
-def describe_slots(walk: Walk, thing: Any, kind: type, skipped: frozenset[str]) -> list[Any]:
+def slots_of(kind: type, skipped: frozenset[str]) -> list[tuple[str, str, Any]]:
+    """Slots as (class, name, descriptor), in an order that is the same in any process."""
+    found = [
+        (owner.__qualname__, name, member)
+        for owner in kind.__mro__
+        if owner is not object
+        for name, member in owner.__dict__.items()
+        if type(member) is types.MemberDescriptorType and name not in skipped and not name.startswith("__")
+    ]
+    return sorted(found, key=lambda slot: slot[:2])
+
+
+def describe_slots(walk: Walk, thing: Any, slots: list[tuple[str, str, Any]]) -> list[Any]:
     found = []
-    for owner in kind.__mro__:
-        if owner is object:
+    for owner, name, member in slots:
+        try:
+            value = member.__get__(thing)
+        except AttributeError:
             continue
-        for name, member in owner.__dict__.items():
-            if type(member) is types.MemberDescriptorType and name not in skipped and not name.startswith("__"):
-                try:
-                    value = member.__get__(thing, kind)
-                except AttributeError:
-                    continue
-                found.append([owner.__qualname__, name, walk.ref(value)])
-    return sorted(found, key=lambda part: part[:2])
+        found.append([owner, name, walk.ref(value)])
+    return found
 
 
 def has_hidden_part(kind: type) -> bool:
