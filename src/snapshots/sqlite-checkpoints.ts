@@ -101,11 +101,14 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     const written = before.then(async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
       await this.#packs.sync(session);
-      return this.#statements.durably(() => {
-        const checkpoint = this.#insert(session, cell, { ...manifest, data }, added);
+      const checkpoint = this.#statements.atomically(() => {
+        const made = this.#insert(session, cell, { ...manifest, data }, added);
         this.#packs.seal(session, (pack) => this.#expects(session, pack, added));
-        return checkpoint;
+        return made;
       });
+      // A cell that changed nothing leaves nothing that power could take.
+      if (added.size > 0 || manifest.groups.length > 0) await this.#statements.flush();
+      return checkpoint;
     });
     this.#turns.set(
       session,
