@@ -24,24 +24,28 @@ export interface OpenedDatabase {
   notice?: string;
 }
 
-/** Told each step of a migration, for tests that end the process there. */
-export type Step = (name: string) => void;
+export interface Opening {
+  /** what is done first with a database that opened; damage that it meets is damage of the file */
+  prepare?(database: Database.Database): void;
+  /** told each step of a migration, for tests that end the process there */
+  step?(name: string): void;
+}
 
 /**
  * Opens the database at `path`. Throws `store.newer`, `store.readonly`, `store.full` or
  * `store.busy`; a file that is damaged or not ours is renamed and replaced, with what can be saved of it.
  */
-export function openDatabase(path: string, step?: Step): OpenedDatabase {
+export function openDatabase(path: string, opening: Opening = {}): OpenedDatabase {
   using _lock = lockOpening(path);
   try {
-    const database = openFile(path, step);
+    const database = openFile(path, opening);
     rmSync(suspicion(path), { force: true });
     return { database };
   } catch (cause) {
     const failure = storeError(cause, path);
     if (failure.code !== "store.damaged") throw failure;
     const aside = setAside(path);
-    const database = openFile(path, step);
+    const database = openFile(path, opening);
     const saved = salvage(aside, database);
     const packs = setPacksAside(database, join(dirname(path), "packs"), `${aside}.packs`);
     return { database, notice: damageNotice(failure.message, aside, saved, packs) };
@@ -79,7 +83,7 @@ export function lockOpening(path: string): FileLock {
   throw new ClocheError("store.busy", { message: `another server has been opening ${path} for too long` });
 }
 
-function openFile(path: string, step?: Step): Database.Database {
+function openFile(path: string, { prepare, step }: Opening): Database.Database {
   if (existsSync(path)) chmodSync(path, 0o600);
   else closeSync(openSync(path, "wx", 0o600));
   const database = new Database(path, { timeout: BUSY_TIMEOUT });
@@ -94,6 +98,7 @@ function openFile(path: string, step?: Step): Database.Database {
     database.pragma(`journal_size_limit = ${WAL_SIZE_LIMIT}`);
     checkFormat(database, path, step);
     if (existsSync(suspicion(path))) checkPages(database, path);
+    prepare?.(database);
     return database;
   } catch (failure) {
     database.close();
@@ -111,7 +116,7 @@ function refuseNewer(database: Database.Database, path: string): void {
   });
 }
 
-function checkFormat(database: Database.Database, path: string, step?: Step): void {
+function checkFormat(database: Database.Database, path: string, step: Opening["step"]): void {
   const tables = tableNames(database);
   const applicationId = database.pragma("application_id", { simple: true });
   const format = database.pragma("user_version", { simple: true }) as number;
@@ -138,8 +143,9 @@ function checkFormat(database: Database.Database, path: string, step?: Step): vo
 }
 
 function checkPages(database: Database.Database, path: string): void {
-  const found = database.pragma("quick_check(1)", { simple: true });
-  if (found !== "ok") throw new ClocheError("store.damaged", { message: `${path} is damaged: ${found}` });
+  const found = String(database.pragma("quick_check(1)", { simple: true }));
+  const detail = found.replace("*** in database main ***", "").trim().replace(/\s+/g, " ");
+  if (found !== "ok") throw new ClocheError("store.damaged", { message: `${path} is damaged: ${detail}` });
 }
 
 /** What leads from the format before to format `step`. */

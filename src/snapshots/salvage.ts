@@ -138,6 +138,12 @@ function lastRowid(source: Database.Database, table: string): number {
 
 /** Leaves out what speaks of rows that are gone, and gives each session without a head its latest state. */
 function mend(database: Database.Database): void {
+  // A session whose own row is gone has lost its name, not its cells.
+  database.exec(`
+    INSERT INTO session (id, name, created_at, last_used_at)
+      SELECT session, 'saved-' || lower(substr(session, 1, 8)), min(started_at), max(started_at) FROM cell
+      WHERE session NOT IN (SELECT id FROM session) GROUP BY session
+  `);
   for (let round = 0; round < TABLES.length; round += 1) {
     const broken = database.pragma("foreign_key_check") as {
       table: string;

@@ -47,13 +47,16 @@ export class SqliteStore implements Store {
    * `cloche forget` sees it. Throws `store.newer`, `store.readonly`, `store.full` or `store.busy`.
    */
   constructor(path: string, owners: Owners, token?: string) {
-    const { database, notice } = openDatabase(path);
+    const { database, notice } = openDatabase(path, {
+      prepare: (opened) => {
+        if (token !== undefined) register(new Statements(opened), owners, token);
+      },
+    });
     this.path = path;
     this.notice = notice;
     this.#statements = new Statements(database);
     this.#owners = owners;
     this.#token = token ?? "";
-    if (token !== undefined) this.#register(token);
   }
 
   claim(name: string, holder: string): Claim {
@@ -274,16 +277,7 @@ export class SqliteStore implements Store {
 
   [Symbol.dispose](): void {
     this.#checkpoints?.[Symbol.dispose]();
-    this.#statements.database.close();
-  }
-
-  #register(token: string): void {
-    this.#write(() => {
-      const tokens = this.#all<{ token: string }>("SELECT token FROM server");
-      for (const { token: other } of tokens)
-        if (!this.#owners.isAlive(other)) this.#run("DELETE FROM server WHERE token = ?", other);
-      this.#run("INSERT OR IGNORE INTO server (token, started_at) VALUES (?, ?)", token, Date.now());
-    });
+    this.#statements.close();
   }
 
   #create(name: string): string {
@@ -343,6 +337,15 @@ export class SqliteStore implements Store {
   #run(sql: string, ...values: unknown[]): void {
     this.#statements.run(sql, ...values);
   }
+}
+
+/** Puts a server on record, and takes off those that are gone. */
+function register(statements: Statements, owners: Owners, token: string): void {
+  statements.atomically(() => {
+    for (const { token: other } of statements.all<{ token: string }>("SELECT token FROM server"))
+      if (!owners.isAlive(other)) statements.run("DELETE FROM server WHERE token = ?", other);
+    statements.run("INSERT OR IGNORE INTO server (token, started_at) VALUES (?, ?)", token, Date.now());
+  });
 }
 
 function toSession(row: SessionRow): SessionRecord {

@@ -13,6 +13,7 @@ import {
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ClocheError } from "../../src/shared/errors.ts";
 import { seeded } from "../seeded.ts";
 import { bytes, name, Project } from "./states.ts";
 
@@ -200,27 +201,38 @@ describe("the record's file", () => {
 
   test("a damaged page that is met while serving is looked into when the record is opened next", async () => {
     await filled();
-    const data = readFileSync(project.database);
-    for (let page = 6; page < data.length / 4_096; page += 2)
+    const sound = readFileSync(project.database);
+    let met = 0;
+    for (let page = 2; page < sound.length / 4_096 && met < 3; page += 1) {
+      const data = Buffer.from(sound);
       bytes(4_096, `noise ${page}`).copy(data, page * 4_096);
-    writeFileSync(project.database, data);
-    project.open();
-    let failures = 0;
-    for (let cell = 1; cell <= 20; cell += 1)
+      rmSync(`${project.database}-wal`, { force: true });
+      writeFileSync(project.database, data);
+      project.open();
+      let code: string | undefined;
       try {
-        const state = project.states.after(main, cell);
-        if (state) project.restore(state);
+        if (project.store.notice === undefined)
+          for (let cell = 1; cell <= 20; cell += 1) project.restore(project.states.after(main, cell)!);
       } catch (error) {
-        failures += 1;
-        expect(error).toMatchObject({ code: "store.damaged" });
+        code = (error as ClocheError).code;
       }
-    if (failures === 0) throw new Error("the damage was not met");
-    expect(existsSync(`${project.database}.suspect`)).toBe(true);
-    project.reopen();
-    expect(project.store.notice).toMatch(/was damaged .* set aside as .* with what could be read: /);
-    expect(existsSync(`${project.database}.suspect`)).toBe(false);
-    const [session] = project.store.sessions();
-    expect(project.store.beginCell(session?.id ?? project.session(), "exec", "1")).toBeGreaterThan(0);
+      if (code !== undefined) {
+        met += 1;
+        expect(code).toBe("store.damaged");
+        expect(existsSync(`${project.database}.suspect`)).toBe(true);
+        project.reopen();
+        expect(project.store.notice).toMatch(
+          /was damaged .* set aside as .* with what could be read: 1 sessions/,
+        );
+        expect(existsSync(`${project.database}.suspect`)).toBe(false);
+        const [saved] = project.store.sessions();
+        expect(saved?.id).toBe(main);
+        expect(project.store.beginCell(main, "exec", "1")).toBe(21);
+      }
+      project.store[Symbol.dispose]();
+    }
+    project.open();
+    expect(met).toBe(3);
   });
 
   test("packs of a record that cannot be read at all are put aside, not removed", async () => {

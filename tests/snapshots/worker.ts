@@ -12,7 +12,7 @@ const step = (name: string) => {
   if (name === at && ++times === Number(nth)) process.kill(process.pid, "SIGKILL");
 };
 
-if (work === "open") openDatabase(join(directory, "cloche.sqlite"), step);
+if (work === "open") openDatabase(join(directory, "cloche.sqlite"), { step });
 if (work === "prune") {
   const project = new Project(directory);
   project.store[Symbol.dispose]();
