@@ -36,8 +36,10 @@ class Elsewhere:
         """`known`: references that variables lead to."""
         if self._count() - known == self._surplus:
             return
-        # What was redefined waits in a cycle to be collected.
-        gc.collect()
+        # What an error held, and what was redefined, waits in cycles to be collected: the first is young.
+        gc.collect(1)
+        if self._count() - known != self._surplus:
+            gc.collect()
         self._surplus = self._count() - known
         self.reached = self._found(variables(), ours) if self._surplus > 0 else frozenset()
 

@@ -161,6 +161,8 @@ def _put_back_surroundings(
         result.notes += process_state.put_back(state.initial_process)
     else:
         result.notes += process_state.put_back(_read(process, pieces, namespace, shell)[PROCESS])
+    for name in sorted({name for member in members for name in member["names"] if name.startswith(modules.PREFIX)}):
+        modules.load(name)
     return groups
 
 

@@ -94,6 +94,8 @@ class _Walk:
             return "frozenset" + self._set(value)
         if value is self._namespace:
             return "NAMESPACE"
+        if kind is types.MappingProxyType:
+            return f"proxy {self._dict(dict(value))}"
         number = self._numbers.get(id(value))
         if number is not None:
             return f"#{number}"

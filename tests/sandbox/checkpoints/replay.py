@@ -78,7 +78,9 @@ def _run(steps: list[Step], lines: list[_Line], warm: Warm, tally: Tally) -> str
         else:
             answer = session.reset(place)
             now.past = now.at[place]
-        if answer and (answer["failed"] or answer["notes"]):
+        # A module whose file a cell removed is named as lost.
+        failed = [why for why in (answer or {}).get("failed", {}).values() if "ModuleNotFoundError" not in why]
+        if answer and (failed or answer["notes"]):
             return f"step {number} ({step.kind}): {answer['failed']} {answer['notes']}"
         if gone := now.session.kernel.ask("placeholders"):
             now.past = [*now.past, gone]
