@@ -185,7 +185,7 @@ function openCleaner({ paths, diskCap }: Config): Cleaner {
   const lease = owners.lease();
   try {
     const store = new SqliteStore(paths.database, owners);
-    const { space } = store.checkpoints({
+    const states = store.checkpoints({
       packs: paths.packs,
       loaded: paths.loaded,
       cap: diskCap,
@@ -193,7 +193,8 @@ function openCleaner({ paths, diskCap }: Config): Cleaner {
     });
     return {
       store,
-      space,
+      space: states.space,
+      check: () => states.checkAll(),
       [Symbol.dispose]() {
         store[Symbol.dispose]();
         lease[Symbol.dispose]();

@@ -21,6 +21,8 @@ export interface CliContext {
 export interface Cleaner extends Disposable {
   readonly store: SqliteStore;
   readonly space: Space;
+  /** Checks every large piece of every state, and takes what is damaged out of use; returns how many that were. */
+  check(): Promise<number>;
 }
 
 export interface Terminal {

@@ -7,6 +7,7 @@ import { formatSize } from "../config/sizes.ts";
 import { timeline } from "../session/timeline.ts";
 import type { SessionRecord } from "../snapshots/store.ts";
 import { type CliContext, JSON_OPTION, PROJECT_OPTION } from "./context.ts";
+import { registerCheck } from "./sessions-check.ts";
 import { registerExport } from "./sessions-export.ts";
 import { registerPrune } from "./sessions-prune.ts";
 import { registerShow } from "./sessions-show.ts";
@@ -48,6 +49,7 @@ export function registerSessions(program: Command, context: CliContext): void {
   registerShow(sessions, context);
   registerPrune(sessions, context);
   registerExport(sessions, context);
+  registerCheck(sessions, context);
 }
 
 function list({ project, all, json }: Options, context: CliContext): void {

@@ -241,6 +241,12 @@ export class Session {
       checkpoint = checkpoints.after(this.id, number);
     }
     if (checkpoint) return checkpoint;
+    const pruned = checkpoints.prunedAt(this.id, number);
+    if (pruned !== undefined)
+      throw new ClocheError("cell.unknown", {
+        message: `the state of session ${this.name} after cell ${number} was pruned on ${new Date(pruned).toISOString().slice(0, 10)} to free space`,
+        hint: "`cloche sessions show` lists the cells whose states are kept.",
+      });
     const last = this.options.store.lastCell(this.id);
     throw new ClocheError("cell.unknown", {
       message:

@@ -163,6 +163,7 @@ export class StateKeeper {
       );
       this.data = data;
       const plan = this.options.store.plan(checkpoint, join(directory, "small"));
+      this.passOn();
       const files = plan.files.map((file, index) => {
         if (file.startsWith(directory)) return `/cloche/${name}/small`;
         linkSync(file, join(directory, `pack-${index}`));
@@ -174,6 +175,12 @@ export class StateKeeper {
       // What is mapped stays readable to the kernel that mapped it.
       rmSync(directory, { recursive: true, force: true });
     }
+  }
+
+  /** What the store found, such as damage or a disk that fills, is said with the next answer. */
+  private passOn(): void {
+    const { store, session, note } = this.options;
+    for (const sentence of store.takeNotices(session)) note(sentence);
   }
 
   private loadedFiles(): LoadedFiles {
@@ -190,6 +197,7 @@ export class StateKeeper {
       if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
       const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
+      this.passOn();
       return checkpoint;
     } catch (error) {
       this.failure = undefined;

@@ -142,10 +142,18 @@ function checkFormat(database: Database.Database, path: string, step: Opening["s
   })();
 }
 
-function checkPages(database: Database.Database, path: string): void {
+/** Reads every page and says what is wrong with the first that is damaged. */
+export function damageOf(database: Database.Database): string | undefined {
   const found = String(database.pragma("quick_check(1)", { simple: true }));
-  const detail = found.replace("*** in database main ***", "").trim().replace(/\s+/g, " ");
-  if (found !== "ok") throw new ClocheError("store.damaged", { message: `${path} is damaged: ${detail}` });
+  return found === "ok"
+    ? undefined
+    : found.replace("*** in database main ***", "").trim().replace(/\s+/g, " ");
+}
+
+function checkPages(database: Database.Database, path: string): void {
+  const found = damageOf(database);
+  if (found !== undefined)
+    throw new ClocheError("store.damaged", { message: `${path} is damaged: ${found}` });
 }
 
 /** What leads from the format before to format `step`. */

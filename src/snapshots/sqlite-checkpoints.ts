@@ -57,6 +57,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #known = new Map<string, { head: number; members: ReadonlySet<string> }>();
   /** the state each session is being brought to */
   readonly #pinned = new Map<string, number>();
+  /** heads of whose damage was told */
+  readonly #toldOf = new Map<string, number | undefined>();
   readonly #notices = new Map<string, string[]>();
   #closed = false;
 
@@ -137,14 +139,17 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   head(session: string): Checkpoint | undefined {
-    const { found, damaged } = this.#rows.nearest(this.#rows.headId(session));
-    if (damaged.length > 0)
+    const id = this.#rows.headId(session);
+    const { found, damaged } = this.#rows.nearest(id);
+    if (damaged.length > 0 && this.#toldOf.get(session) !== id) {
+      this.#toldOf.set(session, id);
       this.#tell(
         session,
         found
           ? `The state after cell ${damaged[0]} is damaged on disk; the nearest before it that is whole is that after cell ${found.cell}.`
           : `The state after cell ${damaged[0]} is damaged on disk, and none before it is kept.`,
       );
+    }
     return found;
   }
 

@@ -4,7 +4,7 @@ import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ClocheError } from "../shared/errors.ts";
 import { deadPacks } from "./collect.ts";
-import { openDatabase, suspect } from "./database.ts";
+import { damageOf, openDatabase, suspect } from "./database.ts";
 import { type History, readHistory } from "./history.ts";
 import type { Owners } from "./lease.ts";
 import { type CheckpointOptions, SqliteCheckpoints } from "./sqlite-checkpoints.ts";
@@ -114,6 +114,13 @@ export class SqliteStore implements Store {
       for (const path of deadPacks(this.#statements, packs, isAlive)) rmSync(path, { force: true });
       this.vacuum();
     });
+  }
+
+  /** Reads every page; returns the first damage, which whoever opens the file next repairs. */
+  check(): string | undefined {
+    const found = this.#read(() => damageOf(this.#statements.database));
+    if (found !== undefined) suspect(this.path);
+    return found;
   }
 
   /** Writes the file anew without its free pages. */

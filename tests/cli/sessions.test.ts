@@ -9,6 +9,7 @@ import {
   realpathSync,
   rmSync,
   statSync,
+  truncateSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -217,6 +218,19 @@ describe("prune", () => {
     expect(expendable(history, { before: 15 })).toEqual({ states: [1], cells: [] });
     expect(expendable(history, { before: 100, keep: 2 })).toEqual({ states: [2], cells: [2] });
     expect(expendable(history, {})).toEqual({ states: [2], cells: [2] });
+  });
+});
+
+describe("check", () => {
+  test("a whole store is said to be whole, a damaged pack is found and counted", async () => {
+    await branched();
+    expect(cloche("check")).toMatchObject({ code: 0, out: "All that is kept is whole.\n" });
+    const [pack] = readdirSync(paths.packs).filter((file) => file.endsWith(".pack"));
+    truncateSync(join(paths.packs, pack!), 2 * LARGE);
+    expect(cloche("check")).toMatchObject({
+      code: 1,
+      out: "4 pieces of states are damaged: variables in them come back as placeholders that say so.\n",
+    });
   });
 });
 
