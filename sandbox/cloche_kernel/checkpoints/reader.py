@@ -31,5 +31,8 @@ class Reader(pickle.Unpickler):
         parts = []
         while self._source.tell() < end:
             parts += self.load()
-        for number, items in parts:
-            self._numbered[number].update(items)
+        for fill, target, content in parts:
+            if fill is None:
+                self._numbered[target].update(content)
+            else:
+                fill(target, content)

@@ -151,7 +151,7 @@ def fill_object(made: Any, state: tuple[Any, ...]) -> None:
     """`state`: content of the builtin it derives from, its `__dict__`, values of slots as (class, name, value)."""
     content, attributes, slots = state
     if content is not None:
-        _fill_builtin(made, content)
+        fill_builtin(made, content)
     if attributes is not None:
         _set_attributes(made, attributes)
     for owner, name, value in slots:
@@ -167,7 +167,7 @@ def _set_attributes(made: Any, attributes: dict[str, Any]) -> None:
         descriptor.__get__(made, type(made)).update(attributes)
 
 
-def _fill_builtin(made: Any, content: Any) -> None:
+def fill_builtin(made: Any, content: Any) -> None:
     from collections import OrderedDict, defaultdict, deque
 
     if isinstance(made, defaultdict):
@@ -283,12 +283,21 @@ def reference(target: Any, callback: Any) -> Any:
     return weakref.ref(target, callback) if callback is not None else weakref.ref(target)
 
 
-def weak_dictionary(kind: type, items: list[tuple[Any, Any]]) -> Any:
-    return kind(items)
+def weak_dictionary(kind: type) -> Any:
+    return kind()
 
 
-def weak_set(items: list[Any]) -> Any:
-    return weakref.WeakSet(items)
+def weak_set() -> Any:
+    return weakref.WeakSet()
+
+
+def fill_items(made: Any, items: list[tuple[Any, Any]]) -> None:
+    for key, value in items:
+        made[key] = value
+
+
+def fill_weak(made: Any, items: list[Any]) -> None:
+    made.update(items)
 
 
 def lru(maxsize: int | None, typed: bool, wrapped: Any) -> Any:

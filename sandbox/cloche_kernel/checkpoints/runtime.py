@@ -97,11 +97,11 @@ def _reduce_new_type(found: Any, scope: Scope) -> Reduced:
 
 
 def _reduce_weak_set(found: Any, scope: Scope) -> Reduced:
-    return rebuild.weak_set, (list(found),)
+    return rebuild.weak_set, (), list(found), None, None, rebuild.fill_weak
 
 
 def _reduce_weak_dictionary(found: Any, scope: Scope) -> Reduced:
-    return rebuild.weak_dictionary, (type(found), list(found.items()))
+    return rebuild.weak_dictionary, (type(found),), list(found.items()), None, None, rebuild.fill_weak
 
 
 def _reduce_lru(cached: Any, scope: Scope) -> Reduced:

@@ -7,6 +7,7 @@ import sys
 import types
 from typing import Any
 
+from cloche_kernel.checkpoints import rebuild
 from cloche_kernel.checkpoints.contract import Scope
 from cloche_kernel.checkpoints.pickler import StatePickler
 
@@ -20,6 +21,7 @@ class WatchfulPickler(StatePickler):
     def __init__(self, target: io.BytesIO, scope: Scope, buffers: list[memoryview]) -> None:
         super().__init__(target, scope, buffers)
         self._whole: dict[int, Any] = {}
+        self._objects: list[tuple[Any, Any, Any]] = []
         self._later: dict[int, tuple[int, Any]] = {}
         self._numbers: dict[int, tuple[tuple[int, str], Any]] = {}
         self._not_numbers = {id(value): f"nan of {name}" for name, value in _nans()}
@@ -49,6 +51,25 @@ class WatchfulPickler(StatePickler):
             found = made if isinstance(made, tuple) else found
         if isinstance(found, tuple):
             self._spare(found[1], 3)
+            found = self._without_what_is_hashed(obj, found)
+        return found
+
+    def _without_what_is_hashed(self, obj: Any, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same, where what the session's code hashes for is put in at the end."""
+        if len(found) == 6 and found[5] is rebuild.fill_object:
+            content, *rest = found[2]
+            if isinstance(obj, (dict, set)) and _is_hashed_by_session(_keys(obj)):
+                self._objects.append((rebuild.fill_builtin, obj, content))
+                return (*found[:2], (None, *rest), *found[3:])
+        if len(found) == 6 and found[5] is rebuild.fill_weak:
+            self._objects.append((rebuild.fill_weak, obj, found[2]))
+            return (*found[:2], [], *found[3:])
+        if len(found) == 5 and found[4] is not None and isinstance(obj, dict):
+            items = list(found[4])
+            if _is_hashed_by_session(key for key, _ in items):
+                self._objects.append((rebuild.fill_items, obj, items))
+                return (*found[:4], None)
+            return (*found[:4], iter(items))
         return found
 
     def _spare(self, part: Any, depth: int) -> None:
@@ -69,17 +90,21 @@ class WatchfulPickler(StatePickler):
     def finish(self) -> None:
         """What is filled last, until filling it brings nothing more that is."""
         filled: set[int] = set()
-        while todo := [key for key in self._later if key not in filled]:
-            parts: list[tuple[int, Any]] = []
+        while (todo := [key for key in self._later if key not in filled]) or self._objects:
+            parts, self._objects = list[tuple[Any, Any, Any]](self._objects), []
             for key in todo:
                 filled.add(key)
                 number, held = self._later[key]
-                parts.append((number, list(held.items()) if type(held) is dict else list(held)))
+                parts.append((None, number, list(held.items()) if type(held) is dict else list(held)))
             self.dump(parts)
 
 
 def _nans() -> list[tuple[str, float]]:
     return [(name, sys.modules[name].nan) for name in ("math", "numpy") if name in sys.modules]
+
+
+def _keys(held: Any) -> Any:
+    return dict.keys(held) if isinstance(held, dict) else set.__iter__(held)
 
 
 def _is_hashed_by_session(held: Any) -> bool:
