@@ -29,6 +29,8 @@ import cases
 #: seconds a case may take on one side
 _PATIENCE = 60
 _CHILDREN = 2
+#: families whose cases need no library but numpy
+_LIGHT = frozenset({"code", "containers", "runtime"})
 
 
 def main() -> None:
@@ -38,23 +40,34 @@ def main() -> None:
     only = os.environ.get("CASES")
     if only:
         wanted = [case for case in wanted if any(part and part in case.name for part in only.split("|"))]
-    for name in ("numpy", "pandas", "matplotlib", "polars", "pyarrow", "duckdb", "sklearn", "scipy.sparse"):
+    importlib.import_module("numpy")
+    importlib.import_module("cloche_kernel.checkpoints.pickler")
+    numbered = list(enumerate(wanted))
+    # A process that has imported less is forked sooner.
+    for light in (True, False):
+        chosen = [(number, case) for number, case in numbered if (case.family in _LIGHT) == light]
+        if not chosen:
+            continue
+        if not light:
+            _import_libraries(any(case.family == "libraries" for _, case in chosen))
+        # What the imports made is no concern of a collection in a child, which would copy its pages.
+        gc.collect()
+        gc.freeze()
+        for one in side.split(","):
+            _run_side(one, chosen, folder, bug)
+
+
+def _import_libraries(all_of_them: bool) -> None:
+    for name in ("pandas", "matplotlib", "polars", "pyarrow", "duckdb", "sklearn", "scipy.sparse"):
         importlib.import_module(name)
-    if any(case.family == "libraries" for case in wanted):
+    if all_of_them:
         for name in ("ibis", "sqlalchemy.orm", "openpyxl", "networkx", "bs4", "scipy.stats", "sklearn.linear_model"):
             importlib.import_module(name)
-    importlib.import_module("cloche_kernel.checkpoints.pickler")
-    # What the imports made is no concern of a collection in a child, which would copy its pages.
-    gc.collect()
-    gc.freeze()
-
-    for one in side.split(","):
-        _run_side(one, wanted, folder, bug)
 
 
-def _run_side(side: str, wanted: list[cases.Case], folder: Path, bug: str) -> None:
+def _run_side(side: str, wanted: list[tuple[int, cases.Case]], folder: Path, bug: str) -> None:
     running: dict[int, tuple[Path, float]] = {}
-    for number, case in enumerate(wanted):
+    for number, case in wanted:
         stem = folder / f"{case.family}-{number}"
         report = stem.with_suffix(f".{side}")
         if side == "give" and not stem.with_suffix(".state").exists():
