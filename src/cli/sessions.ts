@@ -34,7 +34,7 @@ interface Options {
 export function registerSessions(program: Command, context: CliContext): void {
   const sessions = program
     .command("sessions")
-    .description("list the project's sessions and who holds them; show, prune or export one")
+    .description("list the sessions; show, prune, check or export them")
     .option(...PROJECT_OPTION)
     .option("--all", "list every project that has state instead")
     .option(...JSON_OPTION)

@@ -9,6 +9,7 @@ import { suspect } from "./database.ts";
 import { PackWriter } from "./pack-writer.ts";
 import { Planner } from "./restore-plan.ts";
 import { Space } from "./space.ts";
+import { damageSentence, touched } from "./state-words.ts";
 import { Statements } from "./statements.ts";
 import { storeError } from "./store-errors.ts";
 
@@ -280,14 +281,15 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
         chunk.data,
       );
     for (const group of manifest.groups) {
-      for (const name of chunksOf(group)) if (!this.#has(session, name)) throw unheld();
+      for (const name of chunksOf(group)) if (!added.has(name) && !this.#has(session, name)) throw unheld();
       this.#insertGroup(session, toRow(group));
     }
     const head = this.#rows.headId(session);
     const known = this.#known.get(session);
+    const fresh = new Set(manifest.groups.map(({ digest }) => digest));
     for (const digest of manifest.members)
-      if (!(known?.head === head && known?.members.has(digest)) && !this.#hasGroup(session, digest))
-        throw unheld();
+      if (!fresh.has(digest) && !(known?.head === head && known?.members.has(digest)))
+        if (!this.#hasGroup(session, digest)) throw unheld();
     this.#statements.run(
       "UPDATE cell SET touched = ? WHERE session = ? AND cell = ?",
       JSON.stringify(touched(cell, manifest)),
@@ -305,15 +307,16 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
 
   /** A group that is there stays as it is: a kernel cannot rewrite what an earlier state means. */
   #insertGroup(session: string, { digest, description, sha256: sum, bytes }: CovariableRow): void {
-    if (this.#planner.covariable(session, digest)) return;
-    this.#statements.run(
-      "INSERT OR REPLACE INTO covariable (session, digest, description, sha256, bytes) VALUES (?, ?, ?, ?, ?)",
-      session,
-      digest,
-      description,
-      sum,
-      bytes,
-    );
+    const insert = (how: "IGNORE" | "REPLACE") =>
+      this.#statements.run(
+        `INSERT OR ${how} INTO covariable (session, digest, description, sha256, bytes) VALUES (?, ?, ?, ?, ?)`,
+        session,
+        digest,
+        description,
+        sum,
+        bytes,
+      ).changes > 0;
+    if (!insert("IGNORE") && !this.#planner.covariable(session, digest)) insert("REPLACE");
   }
 
   #copyGroup(from: string, digest: string, to: string): void {
@@ -411,28 +414,9 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 }
 
-/** Variables a cell made, changed or could not have kept. */
-function touched(cell: number, { groups, lost }: Manifest): string[] {
-  const names = new Set(groups.flatMap((group) => group.names));
-  for (const [name, entry] of Object.entries(lost)) if (entry.cell === cell) names.add(name);
-  return [...names].filter((name) => name !== "\0process").sort();
-}
-
 function unheld(): ClocheError {
   return new ClocheError("wire.violation", {
     message: "it names bytes that this session never sent, or that were freed meanwhile",
     hint: "The state after the next cell is kept whole.",
   });
-}
-
-function damageSentence(cell: number, names: string[], nameless: number): string {
-  const variables = names.filter((name) => !name.startsWith("\0"));
-  const parts = [
-    ...(variables.length > 0 ? [`the bytes of ${variables.slice(0, 20).join(", ")}`] : []),
-    ...(variables.length > 20 ? [`${variables.length - 20} more`] : []),
-    ...(names.includes("\0files") ? ["the files of /workspace"] : []),
-    ...(names.includes("\0process") ? ["settings such as the random state"] : []),
-    ...(nameless > 0 ? [`${nameless} groups of variables whose names are lost`] : []),
-  ];
-  return `In the state after cell ${cell}, damaged on disk and not brought back: ${parts.join("; ")}.`;
 }

@@ -235,8 +235,11 @@ describe("sessions and forget", () => {
     expect([done.code, done.err]).toEqual([0, ""]);
     expect(cloche("sessions").out).toMatch(/main {2}1 cell /);
     expect(cloche("sessions").out).not.toContain("secret");
-    for (const file of readdirSync(paths.projectState))
-      expect(readFileSync(join(paths.projectState, file)).includes("SECRET-CANARY"), file).toBe(false);
+    for (const file of readdirSync(paths.projectState, { recursive: true, withFileTypes: true }))
+      if (file.isFile())
+        expect(readFileSync(join(file.parentPath, file.name)).includes("SECRET-CANARY"), file.name).toBe(
+          false,
+        );
     const gone = cloche("forget", "--session", "secret", "--yes");
     expect(gone.code).toBe(2);
     expect(gone.err).toContain("has no session secret. `cloche sessions` lists them.");
