@@ -10,10 +10,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: bytes of address space for the stack; only what is used becomes memory
-_STACK = 512 * 1024 * 1024
-#: levels of recursion that fit into it
-_LEVELS = 400_000
+#: sizes of a stack to try, in bytes of address space: only what is used becomes memory, but all counts for some limits
+_STACKS = (512 * 1024 * 1024, 64 * 1024 * 1024)
+#: bytes that one level of recursion is given; less than half of that was needed
+_LEVEL = 1_342
 
 
 def with_deep_stack(work: Callable[[], T]) -> T:
@@ -31,12 +31,10 @@ def with_deep_stack(work: Callable[[], T]) -> T:
         finally:
             done.release()
 
-    before = threading.stack_size(_STACK)
+    before = threading.stack_size()
     limit = sys.getrecursionlimit()
     try:
-        # The limit is read when a thread's stack is looked at: it holds for all threads until it is put back.
-        sys.setrecursionlimit(max(limit, _LEVELS))
-        _thread.start_new_thread(run, ())
+        _start(run, limit)
         done.acquire()
     finally:
         threading.stack_size(before)
@@ -44,3 +42,16 @@ def with_deep_stack(work: Callable[[], T]) -> T:
     if failed:
         raise failed[0]
     return made[0]
+
+
+def _start(run: Callable[[], None], limit: int) -> None:
+    for size in _STACKS:
+        threading.stack_size(size)
+        # The limit is read when a thread's stack is looked at: it holds for all threads until it is put back.
+        sys.setrecursionlimit(max(limit, size // _LEVEL))
+        try:
+            _thread.start_new_thread(run, ())
+            return
+        except RuntimeError:
+            continue
+    raise RecursionError("no memory for a stack that is deep enough")
