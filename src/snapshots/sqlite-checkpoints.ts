@@ -3,9 +3,10 @@ import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { CheckpointRows } from "./checkpoint-rows.ts";
 import type { Checkpoint, CheckpointStore, LoadedFiles, Manifest, RestoreRequest } from "./checkpoints.ts";
-import { type CovariableRow, chunksOf, sha256, toRow } from "./checksums.ts";
+import { chunksOf, sha256, toRow } from "./checksums.ts";
 import { ChunkCheck, type PackedChunk } from "./chunk-check.ts";
 import { suspect } from "./database.ts";
+import { Holdings } from "./holdings.ts";
 import { PackWriter } from "./pack-writer.ts";
 import { Planner } from "./restore-plan.ts";
 import { Space } from "./space.ts";
@@ -46,6 +47,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #rows: CheckpointRows;
   readonly #check: ChunkCheck;
   readonly #planner: Planner;
+  readonly #holdings: Holdings;
   readonly #packs: PackWriter;
   /** What the states take of the disk, and how that becomes less. */
   readonly space: Space;
@@ -71,6 +73,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#rows = new CheckpointRows(statements);
     this.#check = new ChunkCheck(statements, packs);
     this.#planner = new Planner(statements, this.#check);
+    this.#holdings = new Holdings(statements, this.#planner);
     this.#packs = new PackWriter(statements, packs, writer);
     this.space = new Space({
       ...options,
@@ -84,7 +87,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
 
   addChunk(session: string, name: string, data: Uint8Array): void {
     const pending = this.#pendingOf(session);
-    if (pending.has(name) || this.#has(session, name)) return;
+    if (pending.has(name) || this.#holdings.has(session, name)) return;
     const common = { name, sha256: sha256(data), size: data.length };
     this.#guard(() => {
       this.space.budget.spend(data.length);
@@ -192,7 +195,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       this.#statements.durably(() => {
         // What the parent adds from now on goes to a pack that the fork cannot read.
         this.#packs.retire(checkpoint.session);
-        for (const digest of checkpoint.members) this.#copyGroup(checkpoint.session, digest, session);
+        for (const digest of checkpoint.members)
+          this.#holdings.copyGroup(checkpoint.session, digest, session);
         this.#statements.run(
           "UPDATE session SET forked_from = (SELECT name FROM session WHERE id = ?), forked_cell = ? WHERE id = ?",
           checkpoint.session,
@@ -281,15 +285,16 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
         chunk.data,
       );
     for (const group of manifest.groups) {
-      for (const name of chunksOf(group)) if (!added.has(name) && !this.#has(session, name)) throw unheld();
-      this.#insertGroup(session, toRow(group));
+      for (const name of chunksOf(group))
+        if (!added.has(name) && !this.#holdings.has(session, name)) throw unheld();
+      this.#holdings.insertGroup(session, toRow(group));
     }
     const head = this.#rows.headId(session);
     const known = this.#known.get(session);
     const fresh = new Set(manifest.groups.map(({ digest }) => digest));
     for (const digest of manifest.members)
       if (!fresh.has(digest) && !(known?.head === head && known?.members.has(digest)))
-        if (!this.#hasGroup(session, digest)) throw unheld();
+        if (!this.#holdings.hasGroup(session, digest)) throw unheld();
     this.#statements.run(
       "UPDATE cell SET touched = ? WHERE session = ? AND cell = ?",
       JSON.stringify(touched(cell, manifest)),
@@ -303,51 +308,6 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   #makeHead(checkpoint: Checkpoint): Checkpoint {
     this.#statements.run("INSERT OR REPLACE INTO head VALUES (?, ?)", checkpoint.session, checkpoint.id);
     return checkpoint;
-  }
-
-  /** A group that is there stays as it is: a kernel cannot rewrite what an earlier state means. */
-  #insertGroup(session: string, { digest, description, sha256: sum, bytes }: CovariableRow): void {
-    const insert = (how: "IGNORE" | "REPLACE") =>
-      this.#statements.run(
-        `INSERT OR ${how} INTO covariable (session, digest, description, sha256, bytes) VALUES (?, ?, ?, ?, ?)`,
-        session,
-        digest,
-        description,
-        sum,
-        bytes,
-      ).changes > 0;
-    if (!insert("IGNORE") && !this.#planner.covariable(session, digest)) insert("REPLACE");
-  }
-
-  #copyGroup(from: string, digest: string, to: string): void {
-    const group = this.#planner.covariable(from, digest);
-    if (!group) return;
-    for (const name of chunksOf(group))
-      this.#statements.run(
-        `INSERT OR IGNORE INTO chunk (session, name, sha256, size, damaged, pack, start, data)
-         SELECT ?, name, sha256, size, damaged, pack, start, data FROM chunk WHERE session = ? AND name = ?`,
-        to,
-        from,
-        name,
-      );
-    this.#insertGroup(to, toRow(group));
-  }
-
-  #has(session: string, name: string): boolean {
-    return (
-      this.#statements.get(
-        "SELECT 1 FROM chunk WHERE session = ? AND name = ? AND damaged = 0",
-        session,
-        name,
-      ) !== undefined
-    );
-  }
-
-  #hasGroup(session: string, digest: string): boolean {
-    return (
-      this.#statements.get("SELECT 1 FROM covariable WHERE session = ? AND digest = ?", session, digest) !==
-      undefined
-    );
   }
 
   #pendingOf(session: string): Map<string, Added> {
