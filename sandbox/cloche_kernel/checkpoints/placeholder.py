@@ -46,4 +46,4 @@ for _name in (
     "array", "iadd", "isub", "imul", "setattr",
 ):  # fmt: skip
     setattr(Placeholder, f"__{_name}__", _raise)
-setattr(Placeholder, "__getattr__", _raise_attribute)
+Placeholder.__getattr__ = _raise_attribute  # type: ignore[attr-defined]

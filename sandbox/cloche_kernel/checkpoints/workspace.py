@@ -81,7 +81,7 @@ def put_back(wanted: list[dict[str, Any]], contents: dict[str, Any], root: str =
     names = {entry["path"] for entry in wanted}
     for path, entry in sorted(look(root).items(), reverse=True):
         if path not in names:
-            _quietly(failed, path, lambda full=os.path.join(root, path), kind=entry.kind: _remove(full, kind))
+            _quietly(failed, path, lambda path=path, kind=entry.kind: _remove(os.path.join(root, path), kind))
     for item in sorted(wanted, key=lambda item: str(item["path"])):
         _quietly(failed, item["path"], lambda item=item: _make(item, contents, root))
     return failed

@@ -1,6 +1,6 @@
 """
-What people do to keep a session: `{"what": "dill" | "cloudpickle" | "fdatasync", "setup": code, "directory": path}` gives
-the milliseconds to write the namespace that `setup` makes (made once) down with `dill.dump_session`, to take it down
+What people do to keep a session: `{"what": "dill" | "cloudpickle" | "fdatasync", "setup": code, "directory": path}`
+gives the milliseconds to write the namespace that `setup` makes (made once) down with `dill.dump_module`, to take it down
 with cloudpickle in memory, or to write 4 KiB and wait for the disk.
 """
 
