@@ -43,6 +43,8 @@ class Scope:
     names_of_ours: dict[int, str] = field(default_factory=dict)
     mentions: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
+    #: something was met that is no plain builtin value
+    met_more: bool = False
     marks: dict[str, Mark] = field(default_factory=dict)
     #: id of a function's globals → the module of the session's whose they are, or None
     modules: dict[int, Any] = field(default_factory=dict)

@@ -52,6 +52,8 @@ class Taken:
     mentions: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     risky: bool = False
+    #: nothing but builtin values: containers, numbers, texts
+    plain: bool = False
 
 
 def take(values: dict[str, Any], scope: Scope) -> Taken:
@@ -61,7 +63,9 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
     Raises NotKept, with the reason, where a value cannot be kept.
     """
     target, buffers = _explained(lambda: _take(values, scope), scope)
-    return Taken(target.getvalue(), buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky)
+    return Taken(
+        target.getvalue(), buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky, not scope.met_more
+    )
 
 
 def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:
@@ -156,6 +160,7 @@ class StatePickler(cloudpickle.Pickler):  # type: ignore[misc]
         """After the dump: what is written once everything else is."""
 
     def reducer_override(self, obj: Any) -> Any:
+        self._scope.met_more = True
         ours = self._scope.names_of_ours.get(id(obj))
         if ours is not None:
             if ours == "shell" and type(self) is StatePickler:

@@ -68,19 +68,20 @@ def _set_path(value: list[str]) -> None:
     sys.path[:] = value
 
 
-_TRAPS = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_CONTEXT = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 
 
 def _decimal(context: decimal.Context) -> tuple[Any, ...]:
     traps = tuple(sorted(signal.__name__ for signal, on in context.traps.items() if on))
     flags = tuple(sorted(signal.__name__ for signal, on in context.flags.items() if on))
-    return tuple(getattr(context, name) for name in _TRAPS), traps, flags
+    return tuple(getattr(context, name) for name in _CONTEXT), traps, flags
 
 
 def _set_decimal(value: tuple[Any, ...]) -> None:
     plain, traps, flags = value
     signals = {name: getattr(decimal, name) for name in (*traps, *flags)}
-    made = decimal.Context(*plain, [signals[n] for n in flags], [signals[n] for n in traps])
+    parts: dict[str, Any] = dict(zip(_CONTEXT, plain, strict=True))
+    made = decimal.Context(**parts, flags=[signals[n] for n in flags], traps=[signals[n] for n in traps])
     decimal.setcontext(made)
 
 
@@ -149,9 +150,11 @@ def _set_pandas(value: dict[str, Any]) -> None:
 def _set_matplotlib(value: dict[str, Any]) -> None:
     import matplotlib
 
+    # As a plain mapping: the mapping's own methods check values, and resolve what has no backend yet.
+    plain: Any = dict
     for key, setting in value.items():
-        if dict.get(matplotlib.rcParams, key) != setting:
-            dict.__setitem__(matplotlib.rcParams, key, setting)
+        if plain.get(matplotlib.rcParams, key) != setting:
+            plain.__setitem__(matplotlib.rcParams, key, setting)
 
 
 _SETTERS: dict[str, Any] = {

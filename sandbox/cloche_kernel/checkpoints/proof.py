@@ -72,6 +72,8 @@ class Proofs:
 
     def needs_proof(self, taken: Taken, values: dict[str, Any]) -> bool:
         """Plain values need none, nor does a structure that was proven; types with a reducer of their own always do."""
+        if taken.plain:
+            return False
         if _untested(taken.kinds):
             return True
         if all(map(is_plain, values.values())):

@@ -8,7 +8,7 @@ import types
 from typing import Any
 
 from cloche_kernel.checkpoints import rebuild
-from cloche_kernel.checkpoints.contract import Scope
+from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.pickler import StatePickler
 
 
@@ -50,7 +50,9 @@ class WatchfulPickler(StatePickler):
             made = asked(obj) if asked is not None else obj.__reduce_ex__(5)
             found = made if isinstance(made, tuple) else found
         if isinstance(found, tuple):
-            self._spare(found[1], 3)
+            # A bound method of a container needs no more than the container.
+            if found[0] is not getattr:
+                self._spare(found[1], 3)
             found = self._without_what_is_hashed(obj, found)
         return found
 
@@ -75,6 +77,10 @@ class WatchfulPickler(StatePickler):
     def _spare(self, part: Any, depth: int) -> None:
         """What something is made with has to be whole when that is made."""
         if type(part) in (dict, set):
+            if id(part) in self._later:
+                raise NotKept(
+                    "it is made from a container that is filled after it, for the session's code hashes its keys"
+                )
             self._whole[id(part)] = part
         if depth and type(part) in (dict, set, list, tuple):
             for inner in part.values() if type(part) is dict else part:

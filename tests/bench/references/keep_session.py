@@ -1,7 +1,7 @@
 """
 What people do to keep a session: `{"what": "dill" | "cloudpickle" | "fdatasync", "setup": code, "directory": path}`
-gives the milliseconds to write the namespace that `setup` makes (made once) down with `dill.dump_module`, to take it down
-with cloudpickle in memory, or to write 4 KiB and wait for the disk.
+gives the milliseconds to write the namespace that `setup` makes (made once) down with `dill.dump_module`, to take it
+down with cloudpickle in memory, or to write 4 KiB and wait for the disk.
 """
 
 from __future__ import annotations
