@@ -214,11 +214,16 @@ export class StateKeeper {
 
 /** Values that were found unkeepable after `cell`. */
 function unkeepable(cell: number, { lost }: Manifest): string[] {
-  const found = Object.entries(lost).filter(([name, entry]) => entry.cell === cell && !name.startsWith("\0"));
+  const found = Object.entries(lost).filter(([name, entry]) => entry.cell === cell && name !== "\0process");
   const shown = found
     .slice(0, MOST_UNKEPT)
-    .map(([name, { type, reason }]) => printable(`${name} (${type}): ${reason}`, 300));
+    .map(([name, { type, reason }]) => printable(`${label(name, type)}: ${reason}`, 300));
   return found.length > shown.length ? [...shown, `${found.length - shown.length} more`] : shown;
+}
+
+function label(name: string, type: string): string {
+  if (name === "\0files") return "files in /workspace";
+  return name.startsWith("\0") ? name.slice(1) : `${name} (${type})`;
 }
 
 /** What a restore could not bring, in a sentence each. */

@@ -6,9 +6,11 @@ The manifest names every group of the session by its digest; a group the cell di
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+
+# Bound here, so that a cell that replaces it does not replace ours.
+from json import dumps
 from types import ModuleType
 from typing import Any
 
@@ -283,7 +285,7 @@ class Checkpoints:
                     continue
             contents.append(self.file_chunks[path])
         self._files = found
-        header = self._send_chunks(cell, list(chunks.split(json.dumps(listing).encode("utf-8", "surrogatepass"))))
+        header = self._send_chunks(cell, list(chunks.split(dumps(listing).encode("utf-8", "surrogatepass"))))
         digest = chunks.digest((FILES, header, contents))
         size = sum(entry.size for entry in found.values())
         described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size,
@@ -306,7 +308,7 @@ class Checkpoints:
             "versions": versions(),
             "tokens": self.groups.tokens(),
         }
-        rest = json.dumps({key: value for key, value in manifest.items() if key != "members"}, separators=(",", ":"))
+        rest = dumps({key: value for key, value in manifest.items() if key != "members"}, separators=(",", ":"))
         # Ten thousand digests take a JSON encoder longer than all else together.
         members = '","'.join(manifest["members"])
         listed = f'["{members}"]' if members else "[]"

@@ -166,10 +166,10 @@ def _is_unchanging(thing: Any, kind: type) -> bool:
     if kind is types.ModuleType:
         return sys.modules.get(thing.__name__) is thing
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(thing, (numpy.dtype, numpy.generic, numpy.ufunc)):
+    if numpy is not None and issubclass(kind, (numpy.dtype, numpy.generic, numpy.ufunc)):
         return True
     extension = sys.modules.get("pandas.core.dtypes.base")
-    if extension is not None and isinstance(thing, extension.ExtensionDtype):
+    if extension is not None and issubclass(kind, extension.ExtensionDtype):
         return True
     return kind.__module__.startswith(("pyarrow", "_cython"))
 
@@ -183,14 +183,14 @@ def _held(thing: Any, kind: type) -> Iterable[Any]:
             # The module's own: what changes there is found where the module is.
             return [part for part in found if part is not scope]
         return found
-    if isinstance(thing, weakref.ReferenceType):
+    if issubclass(kind, weakref.ReferenceType):
         return [*found, thing()]
     if kind is memoryview:
         return [*found, thing.obj]
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(thing, numpy.flatiter):
+    if numpy is not None and issubclass(kind, numpy.flatiter):
         return [*found, thing.base]
-    if numpy is not None and isinstance(thing, numpy.ndarray):
+    if numpy is not None and issubclass(kind, numpy.ndarray):
         # It tells the collector nothing of what a view looks at, and of the objects in it.
         return [*found, thing.base, *(_objects(thing) if thing.dtype.hasobject else ())]
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import mmap
 import os
 import select
@@ -19,9 +18,14 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+
+# Bound here, so that a cell that replaces them does not replace ours.
+from json import dumps, loads
+from os import fstat, pread, write
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 #: states larger than this go through a file on disk, in bytes: memory is for the session
 _IN_MEMORY = 33_554_432
 _SCRATCH = ("/scratch", "/tmp")
@@ -66,7 +70,7 @@ class Pristine:
             room = os.memfd_create("request", os.MFD_CLOEXEC)
             try:
                 _write_all(
-                    room, json.dumps({**request, "sizes": sizes, "seconds": seconds}).encode("utf-8", "surrogatepass")
+                    room, dumps({**request, "sizes": sizes, "seconds": seconds}).encode("utf-8", "surrogatepass")
                 )
                 socket.send_fds(self._socket, [b"state"], [state, answer, room])
             finally:
@@ -77,7 +81,7 @@ class Pristine:
                 raise Gone
             if word != "read":
                 raise Failed(word)
-            return json.loads(os.pread(answer, os.fstat(answer).st_size, 0))
+            return loads(pread(answer, fstat(answer).st_size, 0))
         except OSError as error:
             self.close()
             raise Gone from error
@@ -109,7 +113,7 @@ def written(header: bytes, buffers: list[memoryview]) -> int:
 def _write_all(descriptor: int, data: Any) -> None:
     view = memoryview(data).cast("B")
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[write(descriptor, view) :]
 
 
 def _serve(line: socket.socket, kernel: int, read: Read) -> None:
@@ -123,6 +127,8 @@ def _serve(line: socket.socket, kernel: int, read: Read) -> None:
     os.closerange(keep + 1, limit)
     for number in (signal.SIGINT, signal.SIGALRM, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    # Nobody reads its memory, as nobody reads the zygote's.
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     _die_first()
     gc.disable()
     gc.freeze()
@@ -155,7 +161,7 @@ def _die_first() -> None:
 
 def _read_in_child(descriptors: list[int], read: Read, ours: list[int]) -> str:
     state, answer, room = descriptors
-    request = json.loads(os.pread(room, os.fstat(room).st_size, 0))
+    request = loads(pread(room, fstat(room).st_size, 0))
     for name in request["modules"]:
         if name not in sys.modules:
             try:
@@ -182,7 +188,7 @@ def answer_in_child(state: int, answer: int, request: dict[str, Any], read: Read
         for size in request["sizes"]:
             parts.append(memoryview(mapped)[at : at + size])
             at += size
-        _write_all(answer, json.dumps(read(bytes(parts[0]), parts[1:], request)).encode("utf-8", "surrogatepass"))
+        _write_all(answer, dumps(read(bytes(parts[0]), parts[1:], request)).encode("utf-8", "surrogatepass"))
         status = 0
     except BaseException as error:
         os.ftruncate(answer, 0)
@@ -202,7 +208,7 @@ def wait_for(child: int, answer: int, seconds: float) -> str:
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     except ChildProcessError:
-        status = 0 if os.fstat(answer).st_size else 1
+        status = 0 if fstat(answer).st_size else 1
         ready = [watch]
     finally:
         os.close(watch)
@@ -211,5 +217,5 @@ def wait_for(child: int, answer: int, seconds: float) -> str:
     if os.WIFSIGNALED(status):
         return f"reading it back ends the process ({signal.Signals(os.WTERMSIG(status)).name})"
     if status:
-        return f"reading it back fails: {os.pread(answer, 600, 0).decode('utf-8', 'replace')}"
+        return f"reading it back fails: {pread(answer, 600, 0).decode('utf-8', 'replace')}"
     return "read"

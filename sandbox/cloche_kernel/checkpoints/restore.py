@@ -6,11 +6,13 @@ Nothing is bound before everything was read, so a restore that fails leaves the 
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+# Bound here, so that a cell that replaces it does not replace ours.
+from json import loads
 from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
@@ -148,7 +150,7 @@ def _put_back_surroundings(
         result.notes += workspace.put_back([], {})
         _drop_modules(live, {}, state)
     elif files["digest"] not in live:
-        listing = json.loads(pieces.joined(files["at"]["header"]))
+        listing = loads(pieces.joined(files["at"]["header"]))
         paths = [item["path"] for item in listing if item["kind"] == "file"]
         contents = dict(zip(paths, (pieces.buffer(one) for one in files["at"]["buffers"]), strict=True))
         result.notes += workspace.put_back(listing, contents)

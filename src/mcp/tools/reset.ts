@@ -9,11 +9,11 @@ export const reset = defineTool({
   title: "Start over or go back",
   searchHint: "restart python kernel, clear variables, undo, go back to an earlier cell, fork the session",
   description:
-    "Clears the session: variables, running cell, files in /workspace, loaded data. With {to: n}, puts variables and /workspace back as they were after cell n (any earlier cell, also after a reset); with {to: n, into: name}, opens that state as a new session and leaves this one alone. Cell numbers go on; outputs of earlier cells can still be read with exec {cell}.",
+    "Clears the session: variables, running cell, files in /workspace, loaded data. {to: n} instead puts all of that back as it was after cell n, any earlier one; {to: n, into: name} opens that state as a new session and leaves this one alone. Cell numbers go on; exec {cell} still reads earlier outputs.",
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
   schema: toolArguments({
-    to: z.number().int().min(1).optional().describe("Cell after which the session was as it is to be"),
-    into: sessionName.optional().describe("Name of a new session for that state"),
+    to: z.number().int().min(1).optional().describe("Cell to go back to"),
+    into: sessionName.optional().describe("New session for that state"),
     session: sessionArgument,
   }),
   async handle({ session: name, to, into }, { sessions }, response) {
