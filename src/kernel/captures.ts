@@ -14,8 +14,9 @@ export class Captures {
   private pieces: Buffer[] = [];
   private bytes = 0;
 
-  /** Cell `number` ended in a kernel that lives: its state follows. */
+  /** Cell `number` ended in a kernel that lives: its state follows, before any other cell ends. Throws `wire.violation`. */
   expect(number: number): void {
+    if (this.due.length > 0) throw violation("a cell that ended before the state after the last one came");
     this.due.push(number);
   }
 

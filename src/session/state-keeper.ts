@@ -125,7 +125,8 @@ export class StateKeeper {
 
   /** Resolves once at most one state is captured but not written. */
   async admitted(): Promise<void> {
-    while (this.unwritten + this.coming.size > 1) {
+    // One that is still to be captured is the kernel's to send before it runs anything more.
+    while (this.unwritten > 0 && this.unwritten + this.coming.size > 1) {
       const entrance = deferred<void>();
       this.room.push(entrance);
       await entrance.promise;
