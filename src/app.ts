@@ -1,8 +1,9 @@
 // The composition root: the only file that names implementations. Everything below gets its parts from here.
 import { freemem } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DirectoryStore } from "./artifacts/directory.ts";
-import type { CliContext, Terminal } from "./cli/context.ts";
+import type { Cleaner, CliContext, Terminal } from "./cli/context.ts";
 import { type Config, resolveConfig } from "./config/config.ts";
 import { openLogFile } from "./config/log-file.ts";
 import { prepareState } from "./config/paths.ts";
@@ -17,13 +18,15 @@ import { installKernelFiles } from "./sandboxes/kernel-files.ts";
 import type { Sandbox } from "./sandboxes/sandbox.ts";
 import { createStagingDirectory, sweepStagingDirectories } from "./sandboxes/staging-directory.ts";
 import { SessionManager } from "./session/manager.ts";
+import { asClocheError } from "./shared/errors.ts";
 import { rememberFiles } from "./shared/identity.ts";
 import type { Logger } from "./shared/log.ts";
+import { dropBallast } from "./snapshots/ballast.ts";
 import { forgetProject } from "./snapshots/forget.ts";
 import { Owners } from "./snapshots/lease.ts";
 import { SqliteStore } from "./snapshots/sqlite.ts";
-import type { Store } from "./snapshots/store.ts";
 import { Access } from "./staging/access.ts";
+import { KeptFiles } from "./staging/kept-files.ts";
 import { StagingArea } from "./staging/stage.ts";
 
 /** Where the kernel packages lie in the project. */
@@ -105,7 +108,7 @@ interface Parts {
   config: Config;
   log: Logger;
   sandbox: Sandbox;
-  store: Store;
+  store: SqliteStore;
   /** token of this server */
   owner: string;
 }
@@ -123,6 +126,12 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
   const calls = [publishCall(artifacts)];
   return new SessionManager({
     store,
+    checkpoints: store.checkpoints({
+      packs: config.paths.packs,
+      loaded: config.paths.loaded,
+      cap: config.diskCap,
+    }),
+    loaded: new KeptFiles(config.paths.loaded),
     owner,
     launch: (signal) =>
       launchKernel({
@@ -154,10 +163,47 @@ export function cliContext(terminal: Terminal): CliContext {
       if (store.notice) terminal.complain(store.notice);
       return store;
     },
+    openCleaner: (config) => {
+      try {
+        return openCleaner(config);
+      } catch (error) {
+        if (asClocheError(error).code !== "store.full") throw error;
+        // Even opening writes a little.
+        dropBallast(join(config.paths.projectState, "ballast"));
+        return openCleaner(config);
+      }
+    },
     forget({ paths }) {
       forgetProject(paths.projectState, paths.database, new Owners(paths.owners));
     },
   };
+}
+
+function openCleaner({ paths, diskCap }: Config): Cleaner {
+  const owners = new Owners(paths.owners);
+  // What it writes anew is its own for as long as it lives, but it is no server that uses the project.
+  const lease = owners.lease();
+  try {
+    const store = new SqliteStore(paths.database, owners);
+    const states = store.checkpoints({
+      packs: paths.packs,
+      loaded: paths.loaded,
+      cap: diskCap,
+      writer: lease.token,
+    });
+    return {
+      store,
+      space: states.space,
+      check: () => states.checkAll(),
+      [Symbol.dispose]() {
+        store[Symbol.dispose]();
+        lease[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    lease[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The log of this configuration: on disk, with warnings on stderr too. */

@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   artifacts: [],
   staging: ["kernel/messages.ts"],
   hostcalls: ["kernel", "artifacts/store.ts"],
-  session: ["kernel", "snapshots/store.ts", "staging"],
+  session: ["kernel", "snapshots/checkpoints.ts", "snapshots/store.ts", "staging"],
   mcp: ["session", "snapshots/store.ts", "staging"],
   config: ["sandboxes/sandbox.ts"],
   cli: ["config", "mcp", "session", "snapshots", "sandboxes/sandbox.ts", "app.ts", "version.ts"],

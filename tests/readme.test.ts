@@ -158,18 +158,22 @@ describe("the commands", () => {
   };
   const listed = new Map(
     rows("## Commands").map(([command = "", what = ""]) => [
-      quoted(command)[0]?.replace("cloche ", "") ?? "",
-      quoted(what).filter((code) => code.startsWith("--")),
+      (quoted(command)[0] ?? "").replace("cloche ", "").replace(/ \[?[A-Z]+\]?$/, ""),
+      quoted(what).flatMap((code) => /^--[\w-]+/.exec(code) ?? []),
     ]),
   );
 
   test("every command is listed, and no other", () => {
     const commands = [...help().matchAll(/^ {2}(\w+) \[/gm)].map(([, name]) => name as string);
-    expect([...listed.keys()].sort()).toEqual(commands.filter((name) => name !== "help").sort());
+    const below = [...help("sessions").matchAll(/^ {2}(\w+) \[/gm)].map(([, name]) => `sessions ${name}`);
+    expect([...listed.keys()].sort()).toEqual(
+      // `sessions` alone is `sessions list`.
+      [...commands, ...below].filter((name) => !/(^| )help$|^sessions list$/.test(name)).sort(),
+    );
   });
 
   test.each([...listed.keys()])("every option of %s is listed, and no other", (command) => {
-    const options = [...help(command).matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(
+    const options = [...help(...command.split(" ")).matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(
       ([, name]) => name as string,
     );
     expect(listed.get(command)?.sort()).toEqual(options.filter((name) => name !== "--help").sort());

@@ -18,6 +18,9 @@ import threadpoolctl
 
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
+from cloche_kernel.checkpoints import suspects
+from cloche_kernel.checkpoints.capture import Checkpoints
+from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
 from cloche_kernel.forking import BROKEN, OUT_OF_MEMORY
 from cloche_kernel.imports import AfterImport
@@ -106,7 +109,15 @@ class Kernel:
         shell.display = self._display
         figures.connect(self._display)
         hostcalls.connect(line)
-        self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden)
+        self._proofs = Proofs(shell.user_ns, shell)
+        self._state = Checkpoints(
+            shell.user_ns,
+            lambda: shell.user_ns_hidden,
+            shell,
+            lambda header, payload: line.send(header, payload),
+            self._proofs,
+        )
+        self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden, lambda: self._state.groups.lost())
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
         AfterImport("duckdb", self._fit_duckdb).install()
         for module in _STARTS_AFRESH:
@@ -123,7 +134,9 @@ class Kernel:
         leave, closed, out_of_memory, broken = os._exit, LineClosed, OUT_OF_MEMORY, BROKEN
         try:
             self._line.send({"type": "started", "pid": os.getpid(), "python": version})
+            self._proofs.begin()
             _settle(cpus)
+            self._state.begin()
             while True:
                 self._answer(*self._line.next_request())
         except closed:
@@ -141,6 +154,10 @@ class Kernel:
         elif header["type"] == "load":
             request = loads(payload)
             self._run_cell(header, request["name"], lambda: self._load(request))
+        elif header["type"] == "restore":
+            self._restore(header, loads(payload)["path"])
+        elif header["type"] == "recapture":
+            self._state.forget()
         else:
             self._inspect(header, loads(payload))
 
@@ -154,19 +171,34 @@ class Kernel:
             failure = self._work(cell, work)
             if mended := self._repairs.put_back_essentials():
                 print(_put_back(mended), file=sys.stderr)
+            suspect = header["type"] == "load" or self._may_be_unkept(code)
             try:
-                self._finish(cell, failure)
+                self._finish(cell, failure, suspect)
             except LineClosed:
                 raise
             except BaseException:
                 failure = self._repaired(tracebacks.describe(*sys.exc_info()), everything=True)
-                self._finish(cell, failure)
+                self._finish(cell, failure, suspect)
         finally:
             hostcalls.begin_cell(None)
+        self._capture(header["cell"], code if header["type"] == "execute" else None)
         try:
             self._variables.note(header["cell"], code)
         except Exception:
             pass  # knowing which cell changed what is worth less than the session
+
+    def _capture(self, cell: int, code: str | None) -> None:
+        """The answer is out: what the cell changed is taken down before the next one can change it again."""
+        try:
+            self._state.after(cell, code)
+        except LineClosed:
+            raise
+        except BaseException as error:
+            # The next cell's state brings everything; this one's is not there, and that is said.
+            self._state.forget()
+            reason = tracebacks.describe(type(error), error, None).text
+            failed = dumps({"failed": reason.strip()[-500:]}).encode("utf-8", "replace")
+            self._line.send({"type": "checkpoint", "cell": cell, "last": True}, failed)
 
     def _work(self, cell: str, work: Any) -> tracebacks.Failure | None:
         """Runs the user's code; what it raised, or None."""
@@ -201,13 +233,19 @@ class Kernel:
             failure.text += f"\n{_put_back(mended)}"
         return failure
 
-    def _finish(self, cell: str, failure: tracebacks.Failure | None) -> None:
-        """Sends the cell's end, and nothing of it afterwards."""
-        end: dict[str, Any] = {}
+    def _may_be_unkept(self, code: str) -> bool:
+        try:
+            return suspects.may_have_made_some(code, self._shell.user_ns, self._shell.transform_cell)
+        except Exception:
+            return True
+
+    def _finish(self, cell: str, failure: tracebacks.Failure | None, suspect: bool) -> None:
+        """Sends the cell's end, and nothing of it afterwards. `suspect`: some of what it made may not be kept."""
+        end: dict[str, Any] = {"suspect": True} if suspect else {}
         status = "ok"
         if failure is not None:
             status = "interrupted" if failure.interrupted else "error"
-            end = {"error": failure.text, "errorName": failure.name[:200]}
+            end |= {"error": failure.text, "errorName": failure.name[:200]}
         with self._display.ending() as left_out:
             if left_out:
                 end["imagesLeftOut"] = left_out
@@ -228,6 +266,24 @@ class Kernel:
         before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
         self._display.text(before + loaded.profile)
         return None
+
+    def _restore(self, header: dict[str, Any], path: str) -> None:
+        from cloche_kernel.checkpoints.restore import restore
+
+        try:
+            with open(path, encoding="utf-8") as file:
+                request = loads(file.read())
+            found = restore(request, self._state, self._shell.user_ns, self._shell)
+        except Exception as error:
+            answer: dict[str, Any] = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
+            self._line.send({"type": "answer", "id": header["id"], "ok": False}, dumps(answer).encode())
+            return
+        answer = {
+            "bound": len(found.bound),
+            "failed": {name: reason[:400] for name, reason in found.failed.items()},
+            "notes": [note[:500] for note in found.notes[:100]],
+        }
+        self._line.send({"type": "answer", "id": header["id"], "ok": True}, dumps(answer).encode())
 
     def _inspect(self, header: dict[str, Any], request: dict[str, Any]) -> None:
         name, offset = request.get("name"), request.get("offset", 0)

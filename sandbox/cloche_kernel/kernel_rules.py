@@ -6,6 +6,7 @@ frame that comes too late is not passed on, one that only a lie explains ends th
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from cloche_kernel.frames import FrameError, Header
 from cloche_kernel.messages import MAX_DISPLAYS
@@ -29,7 +30,10 @@ class KernelRules:
         #: frames it may send before it is slowed down
         self.budget = float(_FRAMES_PER_SECOND)
         self._budget_at = time.monotonic()
-        self._inspections: set[object] = set()
+        self._questions: set[object] = set()
+        self._cell: object = None
+        #: numbers of cells that ended, whose state has not been sent yet
+        self._uncaptured: deque[object] = deque()
         self._bodies: dict[object, None] = {}
         self._calls: dict[object, None] = {}
         self._displays = 0
@@ -41,8 +45,9 @@ class KernelRules:
         kind = header["type"]
         if kind in ("execute", "load"):
             self._displays = 0
-        elif kind == "inspect":
-            self._inspections.add(header["id"])
+            self._cell = header["cell"]
+        elif kind in ("inspect", "restore"):
+            self._questions.add(header["id"])
         elif kind == "reply":
             self._calls.pop(header["id"], None)
 
@@ -52,11 +57,18 @@ class KernelRules:
         if kind == "finished":
             if cell is None or key != cell:
                 raise FrameError("it ended a cell that was not running")
+            self._uncaptured.append(self._cell)
+            return True
+        if kind in ("chunk", "checkpoint"):
+            if not self._uncaptured or header.get("cell") != self._uncaptured[0]:
+                raise FrameError("it sent a state that was not due")
+            if header.get("last"):
+                self._uncaptured.popleft()
             return True
         if kind == "answer":
-            if key not in self._inspections:
+            if key not in self._questions:
                 raise FrameError("it answered what was not asked")
-            self._inspections.discard(key)
+            self._questions.discard(key)
             return True
         if kind == "body":
             known = key in self._bodies

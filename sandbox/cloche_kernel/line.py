@@ -149,7 +149,7 @@ class Line:
             waiting = self._answers.get((kind, str(header.get("id"))))
             if waiting is not None:
                 waiting.append((header, payload))
-            elif kind in ("execute", "load", "inspect"):
+            elif kind in ("execute", "load", "inspect", "restore", "recapture"):
                 self._requests.append((header, payload))
             elif kind == "interrupt":
                 self._withdrawn.add(str(header.get("id")))

@@ -38,10 +38,19 @@ class _Note:
 
 
 class Variables:
-    """The user's namespace, with a note for each name. `hidden` holds what the shell put there itself, by name."""
+    """
+    The user's namespace, with a note for each name. `hidden` holds what the shell put there itself, by name; `unkept`
+    gives type, reason and cell of each variable that checkpoints cannot keep.
+    """
 
-    def __init__(self, namespace: dict[str, Any], hidden: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        hidden: Callable[[], Mapping[str, Any]],
+        unkept: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
+    ) -> None:
         self._namespace = namespace
+        self._unkept = unkept
         self._hidden = hidden
         self._notes: dict[str, _Note] = {}
 
@@ -91,6 +100,9 @@ class Variables:
         value = self._namespace[name]
         note = self._notes.get(name)
         origin = f", last bound or changed in {note}" if note else ""
+        lost = self._unkept().get(name)
+        if lost is not None:
+            origin += f"; not kept when the session is saved: {lost['reason']}"
         head = f"{_short(name)}: {_words(lambda: previews.facts(value), _PATIENCE)}{origin}"
         body = _words(lambda: previews.body(value), _PATIENCE_DETAIL)
         page = body[offset : offset + limit]
@@ -108,7 +120,7 @@ class Variables:
 
     def _line(self, name: str, value: Any, until: float) -> str:
         note = self._notes.get(name)
-        origin = f", {note}" if note else ""
+        origin = (f", {note}" if note else "") + (", not kept" if name in self._unkept() else "")
         left = until - time.monotonic()
         if left <= 0:
             return previews.one_line(f"{_short(name)}: {type(value).__name__}{origin}: (no time left to look at it)")

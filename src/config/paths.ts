@@ -30,6 +30,10 @@ export interface Paths {
   /** state of this project */
   projectState: string;
   database: string;
+  /** large pieces of what sessions hold */
+  packs: string;
+  /** files that sessions loaded */
+  loaded: string;
   /** the person's word that this project's .cloche.json may widen */
   trust: string;
   logs: string;
@@ -46,6 +50,8 @@ const MODES = [
   ["owners", 0o700],
   ["projects", 0o700],
   ["projectState", 0o700],
+  ["packs", 0o700],
+  ["loaded", 0o700],
   ["logs", 0o700],
 ] as const satisfies [keyof Paths, number][];
 
@@ -67,6 +73,8 @@ export function pathsFor(project: string, surroundings: Surroundings): Paths {
     projectState,
     projectRecord: join(projectState, "project.json"),
     database: join(projectState, "cloche.sqlite"),
+    packs: join(projectState, "packs"),
+    loaded: join(projectState, "loaded"),
     trust: join(projectState, "trust.json"),
     logs,
     logFile: join(logs, "cloche.jsonl"),

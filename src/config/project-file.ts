@@ -80,7 +80,7 @@ function isAllowed(root: string, roots: readonly string[]): boolean {
 
 /** A setting's value as a person reads it. */
 export function showSetting(name: SettingName, value: unknown): string {
-  if (["memory", "tmpfs", "scratch", "disk"].includes(name)) return formatSize(value as number);
+  if (["memory", "tmpfs", "scratch", "disk", "diskCap"].includes(name)) return formatSize(value as number);
   if (Array.isArray(value)) return value.length === 0 ? "none" : value.join(", ");
   return value === "" ? "none" : String(value);
 }

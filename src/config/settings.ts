@@ -47,6 +47,10 @@ export const settingsFile = z
     ),
     scratch: size(16 * MiB, "Disk space of one session's /scratch. Default: 10 GiB."),
     disk: size(64 * MiB, "Disk space that the files loaded into one session may take. Default: 20 GB."),
+    diskCap: size(
+      64 * MiB,
+      "Disk space that everything Cloche keeps of one project may take; at the cap, states are no longer kept. Default: 20 GB.",
+    ),
     sessions: z
       .number()
       .int()
@@ -103,6 +107,7 @@ export function defaultSettings({ memory, cpus }: Surroundings): Settings {
     tmpfs: Math.floor(half / 4),
     scratch: 10 * GiB,
     disk: 20e9,
+    diskCap: 20e9,
     sessions: 64,
     idlePauseMinutes: 10,
     roots: [],
@@ -125,6 +130,7 @@ export const settingVariables: Partial<Record<SettingName, string>> = {
   tmpfs: "CLOCHE_TMPFS",
   scratch: "CLOCHE_SCRATCH",
   disk: "CLOCHE_DISK",
+  diskCap: "CLOCHE_DISK_CAP",
   sessions: "CLOCHE_SESSIONS",
   idlePauseMinutes: "CLOCHE_IDLE_PAUSE_MINUTES",
   output: "CLOCHE_OUTPUT",
@@ -140,6 +146,7 @@ export const lowerIsNarrower: ReadonlySet<SettingName> = new Set<SettingName>([
   "tmpfs",
   "scratch",
   "disk",
+  "diskCap",
   "sessions",
   "idlePauseMinutes",
 ]);

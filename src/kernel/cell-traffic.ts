@@ -17,7 +17,7 @@ interface OpenCall {
 /** Every method throws `wire.violation` where the sandbox breaks the protocol. */
 export class CellTraffic {
   readonly outcome: Deferred<CellOutcome> = deferred();
-  private readonly number: number;
+  readonly number: number;
   private readonly listener: CellListener;
   private readonly allowance = new CellAllowance();
   private readonly displays = new Map<string, CollectedBody>();

@@ -6,13 +6,17 @@ import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import { Orphans } from "./allowance.ts";
 import type { StreamedBody } from "./body.ts";
+import { Captures } from "./captures.ts";
 import { CellTraffic } from "./cell-traffic.ts";
 import { violation } from "./framing.ts";
 import {
+  type Capture,
   type CellEnd,
   type LoadRequest,
   MAX_CODE_BYTES,
   MAX_PAYLOAD_BYTES,
+  type Restored,
+  restored,
   type SandboxMessage,
 } from "./messages.ts";
 import { Questions } from "./questions.ts";
@@ -56,6 +60,10 @@ export type CallReply = { ok: true; result: unknown } | { ok: false; code: strin
 
 export interface ChannelHandlers {
   call(call: IncomingCall): Promise<CallReply>;
+  /** bytes of the state after a cell that ended */
+  chunk(name: string, data: Buffer): void;
+  /** what the session holds after that cell */
+  checkpoint(cell: number, capture: Capture): void;
   /** the kernel died outside of a cell; a fresh one is on its way */
   died(reason: string): void;
   /** the channel is unusable from now on; called exactly once */
@@ -75,6 +83,7 @@ export class KernelChannel {
   private kernelDue = true;
   /** inspections under way, each with how to end it where its kernel dies */
   private readonly looks = new Set<Deferred<never>>();
+  private readonly captures = new Captures();
   private reason: ClocheError | undefined;
 
   /** Takes the transport. Starts reading at once. */
@@ -112,26 +121,31 @@ export class KernelChannel {
     offset: number;
     limit: number;
   }): Promise<{ ok: boolean; text: string }> {
-    const lost = deferred<never>();
-    this.looks.add(lost);
-    const asked = this.ask(
-      "answer",
-      (id) => this.send({ type: "inspect", id }, Buffer.from(JSON.stringify(request))),
+    const payload = Buffer.from(JSON.stringify(request));
+    const found = await this.look(
+      "inspect",
+      payload,
+      textual,
       INSPECT_DEADLINE_MS,
       "looking at the variables",
     );
-    const { message, payload } = await Promise.race([asked, lost.promise]).finally(() => {
-      this.looks.delete(lost);
-      asked.catch(() => {});
-    });
-    try {
-      const { text } = inspected.parse(JSON.parse(payload.toString("utf8")));
-      return { ok: message.type === "answer" && message.ok, text };
-    } catch (cause) {
-      const reason = violation("an answer that is not one", cause);
-      this.close(reason);
-      throw reason;
-    }
+    return found.ok ? { ok: true, text: found.value.text } : found;
+  }
+
+  /**
+   * Makes the session what the request at `path`, a file below /cloche, says. Throws `timeout`, `sandbox.lost`, and
+   * `state.unreadable` where the kernel cannot; then it is as it was.
+   */
+  async restore(path: string, deadlineMs: number): Promise<Restored> {
+    const payload = Buffer.from(JSON.stringify({ path }));
+    const found = await this.look("restore", payload, restored, deadlineMs, "bringing the session back");
+    if (!found.ok) throw new ClocheError("state.unreadable", { message: found.text });
+    return found.value;
+  }
+
+  /** The host keeps nothing of this session: the next checkpoint has to bring everything. */
+  recapture(): void {
+    this.send({ type: "recapture" });
   }
 
   /** Does a kernel without a cell answer within `ms` milliseconds? */
@@ -192,6 +206,33 @@ export class KernelChannel {
     this.loseCells(reason.message);
     this.questions.fail(reason);
     this.handlers.closed(reason);
+  }
+
+  /** Asks a kernel that runs no cell for something; `looks` end with it. */
+  private async look<Shape extends z.ZodType>(
+    type: "inspect" | "restore",
+    request: Buffer,
+    shape: Shape,
+    deadlineMs: number,
+    what: string,
+  ): Promise<{ ok: true; value: z.infer<Shape> } | { ok: false; text: string }> {
+    const lost = deferred<never>();
+    this.looks.add(lost);
+    const asked = this.ask("answer", (id) => this.send({ type, id }, request), deadlineMs, what);
+    const { message, payload } = await Promise.race([asked, lost.promise]).finally(() => {
+      this.looks.delete(lost);
+      asked.catch(() => {});
+    });
+    try {
+      const found: unknown = JSON.parse(payload.toString("utf8"));
+      return message.type === "answer" && message.ok
+        ? { ok: true, value: shape.parse(found) }
+        : { ok: false, text: textual.parse(found).text };
+    } catch (cause) {
+      const reason = violation("an answer that is not one", cause);
+      this.close(reason);
+      throw reason;
+    }
   }
 
   private begin(
@@ -267,13 +308,23 @@ export class KernelChannel {
         this.onCall(message, payload);
         return;
       case "finished":
-        this.finish(message.id, this.cell(message.id).finished(message, payload));
+        this.onFinished(message, payload);
         return;
+      case "chunk":
+        this.captures.chunk(message, payload);
+        this.handlers.chunk(message.name, payload);
+        return;
+      case "checkpoint": {
+        const found = this.captures.manifest(message, payload);
+        if (found) this.handlers.checkpoint(message.cell, found);
+        return;
+      }
       case "exited":
         this.onExited(message.id, message.reason);
         return;
       case "ready":
         this.orphans.clear();
+        this.captures.clear();
         if (message.id !== "boot") this.questions.take(message.id, received);
         else if (!this.kernelDue) throw violation("a kernel that nobody waits for");
         this.kernelDue = false;
@@ -292,6 +343,13 @@ export class KernelChannel {
     const cell = this.cells.get(id);
     if (!cell) throw violation("a message for a cell that does not run");
     return cell;
+  }
+
+  private onFinished(message: Extract<SandboxMessage, { type: "finished" }>, payload: Buffer): void {
+    const cell = this.cell(message.id);
+    const outcome = cell.finished(message, payload);
+    this.captures.expect(cell.number);
+    this.finish(message.id, outcome);
   }
 
   private onExited(id: string | undefined, reason: string): void {
@@ -361,8 +419,8 @@ export class KernelChannel {
   }
 }
 
-/** Text about variables (payload of `answer`). */
-const inspected = z.strictObject({ text: z.string() });
+/** Text (payload of `answer`): about variables, or why not. */
+const textual = z.strictObject({ text: z.string() });
 
 const NONCE_BYTES = 9;
 /** Random bytes in store: asking the system for nine at a time costs every cell a twentieth of its time. */

@@ -145,6 +145,8 @@ async function handshake(
     call: (call) =>
       handlers?.call(call) ??
       Promise.resolve({ ok: false, code: "hostcall.refused", message: "No session yet." }),
+    chunk: (name, data) => handlers?.chunk(name, data),
+    checkpoint: (cell, capture) => handlers?.checkpoint(cell, capture),
     died: (reason) => handlers?.died(reason),
     closed: (reason) => {
       ready.reject(reason);

@@ -16,6 +16,8 @@
  * - execute   {id, cell}                      payload: the cell's code
  * - load      {id, cell}                      payload: JSON LoadRequest; a load is a cell like any other
  * - inspect   {id}                            payload: JSON {name?, offset?, limit}; answered by `answer`
+ * - restore   {id}                            payload: JSON {path} of a RestoreRequest below /cloche; answered by `answer`
+ * - recapture {}                              the host has nothing of this session: send all with the next checkpoint
  * - interrupt {id}                            SIGINT to the kernel while cell `id` runs
  * - stack     {id}                            where is cell `id`? answered by `stack`
  * - restart   {id, wipe}                      end every process, fork a fresh kernel; answered by `ready`
@@ -37,6 +39,8 @@
  * - answer    {id, ok}                        payload: JSON, to `inspect`
  * - stack     {id}                            payload: the innermost frames, outermost first
  * - call      {id, cell, name, body?}         payload: JSON arguments of a host call
+ * - chunk     {cell, name}                    payload: bytes of the state after cell `cell`, named by their hash
+ * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended
  * - exited    {id?, reason}                   the kernel died (`id`: the cell it ran); a fresh one follows: `ready`
  *
  * `id` of a cell, an inspect or a restart is a nonce the host drew; `id` of a call or display is the kernel's own,
@@ -56,6 +60,8 @@ export const MAX_BODY_PIECE_BYTES = 262_144;
 export const BODY_WINDOW_BYTES = 1_048_576;
 /** Largest display body, in `bytes`: a 2,000 px PNG of noise is 16 MB. */
 export const MAX_DISPLAY_BYTES = 20_971_520;
+/** Largest manifest of one checkpoint, in `bytes`: some 100,000 variables. */
+export const MAX_MANIFEST_BYTES = 67_108_864;
 /** Displays one cell may send: the kernel sends five images and counts the rest. */
 export const MAX_DISPLAYS = 64;
 /** Bytes of all displays of one cell, in `bytes`: five images of the largest size. */
@@ -95,6 +101,8 @@ export const sandboxMessage = z.discriminatedUnion("type", [
     name: z.string().max(64),
     body: z.boolean().optional(),
   }),
+  z.strictObject({ type: z.literal("chunk"), cell: count, name: z.string().regex(/^[0-9a-f]{32}$/) }),
+  z.strictObject({ type: z.literal("checkpoint"), cell: count, last: z.boolean() }),
   z.strictObject({
     type: z.literal("exited"),
     id: id.optional(),
@@ -124,6 +132,8 @@ export type HostMessage =
   | { type: "execute"; id: string; cell: number }
   | { type: "load"; id: string; cell: number }
   | { type: "inspect"; id: string }
+  | { type: "restore"; id: string }
+  | { type: "recapture" }
   | { type: "interrupt"; id: string }
   | { type: "stack"; id: string }
   | { type: "restart"; id: string; wipe: boolean }
@@ -152,8 +162,53 @@ export const cellEnd = z.strictObject({
   errorName: z.string().max(200).optional(),
   /** images beyond the first five, which were not sent */
   imagesLeftOut: count.optional(),
+  /** values it made may not be keepable: its state says which */
+  suspect: z.boolean().optional(),
 });
 export type CellEnd = z.infer<typeof cellEnd>;
+
+const digest = z.string().min(1).max(200);
+const chunkName = z.string().regex(/^[0-9a-f]{32}$/);
+const variableName = z.string().max(10_000);
+
+/** What a session holds after a cell (payload of `checkpoint`, in pieces). */
+export const manifest = z.strictObject({
+  /** groups of variables that are new, by the names of their chunks */
+  groups: z.array(
+    z.strictObject({
+      digest,
+      names: z.array(variableName),
+      header: z.array(chunkName),
+      buffers: z.array(z.array(chunkName)),
+      mentions: z.array(variableName).nullable(),
+      bytes: count,
+    }),
+  ),
+  /** digests of all groups */
+  members: z.array(digest),
+  /** variables that could not be kept */
+  lost: z.record(
+    variableName,
+    z.strictObject({ type: z.string().max(300), reason: z.string().max(500), cell: count }),
+  ),
+  tokens: z.record(variableName, digest),
+  versions: z.record(z.string().max(50), z.string().max(50)),
+});
+export type Manifest = z.infer<typeof manifest>;
+
+/** What comes of a state: a manifest, or why there is none. */
+export const capture = z.union([manifest, z.strictObject({ failed: z.string().max(2_000) })]);
+export type Capture = z.infer<typeof capture>;
+
+/** What came of a restore (payload of its `answer`). */
+export const restored = z.strictObject({
+  /** variables that were bound */
+  bound: count,
+  /** variables that could not be read back, with the reason */
+  failed: z.record(variableName, z.string().max(400)),
+  notes: z.array(z.string().max(500)).max(100),
+});
+export type Restored = z.infer<typeof restored>;
 
 /** One file of a load, already staged (payload of `load`). */
 export interface LoadRequest {

@@ -111,7 +111,8 @@ function statusLine(view: CellView, offset: number, shown: number): string {
   facts.push(duration(view.duration));
   if (view.dropped > 0) facts.push(`${count(view.dropped)} bytes of output dropped`);
   if (view.imagesLeftOut > 0) facts.push(`${view.imagesLeftOut} more images not shown`);
-  let line = `[cell ${view.cell}: ${facts.join(", ")}]`;
+  const unkept = view.unkept ? `. Not kept when the session is saved: ${view.unkept.join("; ")}.` : "";
+  let line = `[cell ${view.cell}: ${facts.join(", ")}${unkept}]`;
   if (running) {
     const where = view.line ? ` It is at ${view.line}.` : "";
     const next = Math.min(shown, view.settled);

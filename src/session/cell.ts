@@ -27,6 +27,10 @@ export interface CellView {
   error: string | undefined;
   /** `milliseconds` it has run */
   duration: number;
+  /** values it made may not be keepable */
+  suspect: boolean;
+  /** values it made that cannot be kept: each with the reason */
+  unkept?: string[];
   /** where it is, for one that still runs */
   line?: string;
   /** why Cloche could not run it, or could not bring what it was to bring */
@@ -143,6 +147,7 @@ export class Cell {
       imagesLeftOut: end.imagesLeftOut ?? 0,
       error: error === undefined ? undefined : cleanText(error),
       duration: this.age,
+      suspect: end.suspect ?? false,
       ...(this.finished?.refused ? { refused: this.finished.refused } : {}),
     };
   }

@@ -1,7 +1,7 @@
 // The kernel of one session: opened when first needed, paused and woken, restarted, let go; and what its loss means.
 import type { CallReply, CellListener, IncomingCall, KernelChannel, RunningCell } from "../kernel/channel.ts";
 import type { Kernel } from "../kernel/launch.ts";
-import type { LoadRequest } from "../kernel/messages.ts";
+import type { Capture, LoadRequest } from "../kernel/messages.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { StagingArea } from "../staging/stage.ts";
@@ -22,14 +22,26 @@ export interface SlotOptions extends KernelSource {
   lost(sentence: string): void;
   /** told that nothing of earlier cells is left */
   emptied(): void;
+  /** brings a fresh kernel to the state the session is to be in; a state that is kept, and its cell */
+  revive(kernel: ServingKernel): Promise<void>;
+  /** the cell after which the session's state is kept; 0 where none is */
+  kept(): number;
+  chunk(name: string, data: Buffer): void;
+  checkpoint(cell: number, capture: Capture): void;
+  /** told that the kernel is gone, and with it a state that was on its way */
+  uncaptured(): void;
 }
 
 /** A kernel that serves, with the files that were brought to it. */
 export interface ServingKernel {
   readonly files: StagingArea;
+  /** mounted read-only at /cloche */
+  readonly staging: string;
   execute(cell: number, code: string, listener: CellListener): RunningCell;
   load(cell: number, request: LoadRequest, listener: CellListener): RunningCell;
   inspect: KernelChannel["inspect"];
+  restore: KernelChannel["restore"];
+  recapture: KernelChannel["recapture"];
 }
 
 export interface Restart {
@@ -53,8 +65,9 @@ export class KernelSlot {
   private restarts: Promise<void> = Promise.resolve();
   private paused = false;
   private closed = false;
-  /** the kernel was given a cell, so that there is something to lose */
-  private used = false;
+  private hasServed = false;
+  /** the kernel holds nothing of the session's state yet */
+  private fresh = true;
 
   constructor(options: SlotOptions) {
     this.options = options;
@@ -63,6 +76,11 @@ export class KernelSlot {
   /** The kernel where there is one; it may be paused. */
   get open(): ServingKernel | undefined {
     return this.kernel?.serving;
+  }
+
+  /** It was given a cell or a state, so that there is something to lose. */
+  get used(): boolean {
+    return this.hasServed;
   }
 
   get state(): "idle" | "paused" | "not started" {
@@ -76,11 +94,17 @@ export class KernelSlot {
       this.opening ??= this.launch(signal).finally(() => {
         this.opening = undefined;
       });
-      return this.opening;
+      await this.opening;
     }
-    if (this.paused) this.kernel.handle.channel.resume();
+    const { kernel } = this;
+    if (!kernel) return this.ready(signal);
+    if (this.paused) kernel.handle.channel.resume();
     this.paused = false;
-    return this.kernel.serving;
+    if (this.fresh) {
+      await this.options.revive(kernel.serving);
+      this.fresh = false;
+    }
+    return kernel.serving;
   }
 
   /** Stops its processes from using the processor; `ready` lets them go on. */
@@ -99,7 +123,9 @@ export class KernelSlot {
       try {
         await kernel.handle.channel.restart({ wipe, reason, deadlineMs: RESTART_DEADLINE_MS });
         this.paused = false;
-        if (wipe) this.used = false;
+        this.fresh = true;
+        this.options.uncaptured();
+        if (wipe) this.hasServed = false;
       } catch (error) {
         await this.drop(asClocheError(error));
       }
@@ -116,6 +142,12 @@ export class KernelSlot {
     }
   }
 
+  /** Ends a kernel that is not needed for now; `ready` opens another. */
+  async shelve(): Promise<void> {
+    this.fresh = true;
+    await this.drop(new ClocheError("wire.closed", { message: "it was idle and its memory was needed" }));
+  }
+
   /** Ends the kernel for good. Idempotent. */
   async close(): Promise<void> {
     this.closed = true;
@@ -126,12 +158,17 @@ export class KernelSlot {
   /** What the loss of the kernel means for the session, which starts over with it. */
   describeLoss(reason: string): string {
     if (reason === RESET) return "A reset ended it, and emptied the session.";
+    this.hasServed = false;
+    this.fresh = true;
+    this.options.uncaptured();
+    const kept = this.options.kept();
+    if (kept > 0)
+      return `The session's kernel ended: ${reason}. The next call finds the session as it was after cell ${kept}.`;
     this.options.emptied();
-    this.used = false;
-    const kept = this.kernel
+    const files = this.kernel
       ? "The session's variables are gone; files in /workspace and loaded data in /data are still there."
       : "The session's variables, files and loaded data are gone.";
-    return `The session's kernel ended: ${reason}. ${kept} A fresh one serves the next cell.`;
+    return `The session's kernel ended: ${reason}. ${files} A fresh one serves the next cell.`;
   }
 
   private async launch(signal?: AbortSignal): Promise<ServingKernel> {
@@ -144,20 +181,29 @@ export class KernelSlot {
     const serving: ServingKernel = {
       files: this.options.openFiles(handle.directories.staging),
       execute: (...cell) => {
-        this.used = true;
+        this.hasServed = true;
         return channel.execute(...cell);
       },
       load: (...cell) => {
-        this.used = true;
+        this.hasServed = true;
         return channel.load(...cell);
       },
       inspect: (request) => channel.inspect(request),
+      staging: handle.directories.staging,
+      restore: (path, deadlineMs) => {
+        this.hasServed = true;
+        return channel.restore(path, deadlineMs);
+      },
+      recapture: () => channel.recapture(),
     };
     this.kernel = { handle, serving };
+    this.fresh = true;
     handle.adopt({
       call: (call) => this.options.door(call),
+      chunk: (name, data) => this.options.chunk(name, data),
+      checkpoint: (cell, capture) => this.options.checkpoint(cell, capture),
       died: (reason) => {
-        if (this.used) this.options.lost(this.describeLoss(reason));
+        if (this.hasServed) this.options.lost(this.describeLoss(reason));
       },
       closed: (reason) => this.onClosed(handle, reason),
     });
@@ -173,10 +219,12 @@ export class KernelSlot {
     });
     this.kernel = undefined;
     this.paused = false;
+    this.fresh = true;
+    this.options.uncaptured();
     void handle.end(reason);
     // A cell that was lost with it tells that first; one that had just ended tells nothing.
     setImmediate(() => {
-      if (!this.closed && this.used) this.options.lost(this.describeLoss(reason.message));
+      if (!this.closed && this.hasServed) this.options.lost(this.describeLoss(reason.message));
     });
   }
 

@@ -1,14 +1,18 @@
-// Finds and opens sessions by name, pauses idle ones, refuses more than the machine carries, and ends all with the server.
+// Finds and opens sessions by name, pauses idle ones, saves and ends them where memory is short, and ends all with the server.
 import type { Kernel } from "../kernel/launch.ts";
 import { ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import type { CheckpointStore } from "../snapshots/checkpoints.ts";
 import type { SessionRecord, Store } from "../snapshots/store.ts";
 import type { StagingArea } from "../staging/stage.ts";
 import { Session, type SessionDoor } from "./session.ts";
 import { Standby } from "./standby.ts";
+import type { LoadedFilesKeeper } from "./state-keeper.ts";
 
 export interface ManagerOptions {
   store: Store;
+  checkpoints: CheckpointStore;
+  loaded: LoadedFilesKeeper;
   /** token of this server */
   owner: string;
   launch(signal?: AbortSignal): Promise<Kernel>;
@@ -49,7 +53,7 @@ export class SessionManager implements AsyncDisposable {
     this.options = options;
     this.standby = new Standby(options.launch, options.log);
     const every = Math.min(PAUSE_CHECK_MS, Math.max(100, options.idlePauseMs / 4));
-    this.pauseTimer = setInterval(() => this.pauseIdle(), every).unref();
+    this.pauseTimer = setInterval(() => this.rest(), every).unref();
   }
 
   /** The session of that name for this server; see Store.claim for what happens when another server holds it. */
@@ -82,6 +86,22 @@ export class SessionManager implements AsyncDisposable {
     return this.find(name);
   }
 
+  /**
+   * Opens the state of session `from` after cell `number` as session `into`, and leaves the other alone. Throws
+   * `cell.unknown`, and `input.invalid` where `into` is in use.
+   */
+  async fork(from: Session, number: number, into: string): Promise<Session> {
+    const checkpoint = await from.stateAfter(number);
+    if (this.options.store.sessions().some(({ name, nextCell }) => name === into && nextCell > 1))
+      throw new ClocheError("input.invalid", {
+        message: `there is a session ${into} already`,
+        hint: "Name one that does not exist yet.",
+      });
+    const session = this.find(into);
+    this.options.checkpoints.fork(checkpoint, session.id);
+    return session;
+  }
+
   list(): SessionSummary[] {
     const open = new Map([...this.byName.values()].map((session) => [session.id, session]));
     return this.options.store.sessions().map((record) => {
@@ -89,11 +109,17 @@ export class SessionManager implements AsyncDisposable {
       const elsewhere = record.holder !== null && this.options.store.isAlive(record.holder);
       return {
         name: record.name,
-        state: mine?.state ?? (elsewhere ? "held by another window" : "ended"),
+        state: elsewhere && !mine ? "held by another window" : this.stateOf(record, mine),
         cells: record.nextCell - 1,
         lastUsedAt: record.lastUsedAt,
       };
     });
+  }
+
+  private stateOf({ id }: SessionRecord, session: Session | undefined): string {
+    if (session && session.state !== "not started") return session.state;
+    if (this.options.checkpoints.head(id)) return "saved";
+    return session ? "not started" : "ended";
   }
 
   /** A warm kernel waits for the next session. */
@@ -114,40 +140,82 @@ export class SessionManager implements AsyncDisposable {
   }
 
   private create(record: SessionRecord): Session {
-    return new Session({
+    const session: Session = new Session({
       record,
       store: this.options.store,
-      openKernel: (signal) => this.standby.take(signal),
+      checkpoints: this.options.checkpoints,
+      loaded: this.options.loaded,
+      openKernel: async (signal) => {
+        await this.makeRoom(session);
+        return this.standby.take(signal);
+      },
       openFiles: (directory) => this.options.openFiles(directory),
       door: this.options.door(record.name),
       log: this.options.log,
     });
+    return session;
   }
 
   private tellOfLoss(session: Session, record: SessionRecord): void {
     const lost = this.options.store.markEmpty(record.id);
+    // What was kept comes back with the first call, which says so.
+    if (this.options.checkpoints.head(record.id)) return;
     const running = lost.map(({ cell }) => cell).join(", ");
     session.note(
       `Session ${record.name} is from an earlier server that ended: its variables are gone${running ? `, and cell ${running} was running then` : ""}. The outputs of its ${record.nextCell === 2 ? "cell 1" : `cells 1 to ${record.nextCell - 1}`} can still be read with exec {cell}.`,
     );
   }
 
+  /** A session that could not have a kernel is refused before it has a cell. */
   private checkRoom(name: string): void {
-    const open = new Set(this.byName.values());
-    const full = open.size >= this.options.limit;
-    const starved = open.size > 0 && this.options.freeMemory() < SESSION_BYTES;
-    if (!full && !starved) return;
-    const idle = [...open].filter(({ state }) => state !== "running").map((session) => session.name);
-    throw new ClocheError("session.limit", {
+    if (this.hasRoom(this.live()) || this.idle().length > 0) return;
+    throw this.noRoom(name);
+  }
+
+  /** Saves and ends idle sessions, the longest idle first, until one more kernel has its place. */
+  private async makeRoom(session: Session): Promise<void> {
+    while (!this.hasRoom(this.live().filter((other) => other !== session))) {
+      let freed = false;
+      for (const idle of this.idle())
+        if (idle !== session && (await idle.shelve())) {
+          freed = true;
+          break;
+        }
+      if (!freed) throw this.noRoom(session.name);
+    }
+  }
+
+  private hasRoom({ length: live }: Session[]): boolean {
+    return live < this.options.limit && (live === 0 || this.options.freeMemory() >= SESSION_BYTES);
+  }
+
+  /** Sessions that have a kernel. */
+  private live(): Session[] {
+    return [...new Set(this.byName.values())].filter(({ state }) => state !== "not started");
+  }
+
+  private idle(): Session[] {
+    return this.live()
+      .filter(({ state }) => state !== "running")
+      .sort((one, other) => other.idleFor - one.idleFor);
+  }
+
+  private noRoom(name: string): ClocheError {
+    const full = this.live().length >= this.options.limit;
+    return new ClocheError("session.limit", {
       message: full
-        ? `this server keeps at most ${this.options.limit} sessions open, so ${name} was not opened`
+        ? `this server runs at most ${this.options.limit} sessions at once, so ${name} was not opened`
         : `there is not enough free memory to open session ${name}`,
-      hint: `Work in one that is open${idle.length > 0 ? ` and idle (${idle.join(", ")})` : ""}, or raise \`sessions\` in the configuration.`,
+      hint: "Wait for a cell that runs or stop it, or raise `sessions` in the configuration.",
     });
   }
 
-  private pauseIdle(): void {
-    for (const session of new Set(this.byName.values()))
-      if (session.idleFor >= this.options.idlePauseMs) session.pause();
+  private rest(): void {
+    for (const session of this.idle()) if (session.idleFor >= this.options.idlePauseMs) session.pause();
+    const [longest] = this.idle();
+    if (longest?.state === "paused" && this.options.freeMemory() < SESSION_BYTES)
+      void longest.shelve().catch((error: unknown) => {
+        this.options.log.warn("session.unshelved", { message: String(error) });
+      });
   }
 }

@@ -3,12 +3,20 @@ import type { CallReply, IncomingCall } from "../kernel/channel.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
+import type { Checkpoint, CheckpointStore } from "../snapshots/checkpoints.ts";
 import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
 import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
 import { cleanText } from "./clean-text.ts";
-import { KernelSlot, type KernelSource, RESET, RESTART_DEADLINE_MS } from "./kernel-slot.ts";
+import {
+  KernelSlot,
+  type KernelSource,
+  RESET,
+  RESTART_DEADLINE_MS,
+  type ServingKernel,
+} from "./kernel-slot.ts";
+import { type LoadedFilesKeeper, StateKeeper, shortcomings } from "./state-keeper.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
 
 /** Answers a session's host calls; `tell` adds a line to the answer of the cell that calls. */
@@ -18,6 +26,8 @@ export interface SessionOptions extends Omit<KernelSource, "door"> {
   door: SessionDoor;
   record: SessionRecord;
   store: Store;
+  checkpoints: CheckpointStore;
+  loaded: LoadedFilesKeeper;
   log: Logger;
 }
 
@@ -45,6 +55,12 @@ const PROGRESS_EVERY_MS = 500;
 const SAVE_EVERY_MS = 5_000;
 /** `milliseconds` a reset waits for a running cell: its end, and the restart before. */
 const RESET_DEADLINE_MS = 20_000;
+/** `milliseconds` the end of the server waits for a state that is on its way: clients give half a second. */
+const SETTLE_MS = 300;
+/** `milliseconds` a session that gives back its memory waits for a state that is on its way. */
+const SHELVE_MS = 2_000;
+/** `milliseconds` an answer waits to hear which values of its cell cannot be kept, where it may be some. */
+const UNKEPT_MS = 1_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
 
@@ -55,6 +71,7 @@ export class Session {
   private readonly turnstile = new Turnstile();
   private readonly log: Logger;
   private readonly slot: KernelSlot;
+  private readonly keeper: StateKeeper;
   private current: Cell | undefined;
   /** ended cells that are not in the store yet, or could not be put there */
   private readonly unkept = new Map<number, Cell>();
@@ -68,12 +85,25 @@ export class Session {
     this.id = options.record.id;
     this.name = options.record.name;
     this.log = options.log.child({ session: this.name });
+    this.keeper = new StateKeeper({
+      session: this.id,
+      store: options.checkpoints,
+      loaded: options.loaded,
+      log: this.log,
+      note: (sentence) => this.note(sentence),
+      kernel: () => this.slot.open,
+    });
     this.slot = new KernelSlot({
       ...options,
       door: (call) => options.door(call, (line) => this.tell(call.cell, line)),
       log: this.log,
       lost: (sentence) => this.note(sentence),
       emptied: () => this.markEmpty(),
+      revive: (kernel) => this.revive(kernel),
+      kept: () => this.keeper.head?.cell ?? 0,
+      chunk: (name, data) => this.keeper.chunk(name, data),
+      checkpoint: (cell, capture) => this.keeper.checkpoint(cell, capture),
+      uncaptured: () => this.keeper.lost(),
     });
   }
 
@@ -91,9 +121,12 @@ export class Session {
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
       const kernel = await this.slot.ready(cell.stopping.signal);
+      await this.keeper.admitted();
       cell.stopping.signal.throwIfAborted();
       this.limit(cell, options.timeoutMs);
-      return cell.attach(kernel.execute(cell.number, code, cell.listener));
+      const running = kernel.execute(cell.number, code, cell.listener);
+      this.keeper.expect(cell.number);
+      return cell.attach(running);
     });
   }
 
@@ -102,12 +135,16 @@ export class Session {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
       const kernel = await this.slot.ready(signal);
+      await this.keeper.admitted();
+      this.keeper.loaded();
       const staged = await kernel.files.stage(request, signal, (progress) =>
         cell.log.progress(copied(progress)),
       );
       signal.throwIfAborted();
       for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
-      return cell.attach(kernel.load(cell.number, staged.request, cell.listener));
+      const running = kernel.load(cell.number, staged.request, cell.listener);
+      this.keeper.expect(cell.number);
+      return cell.attach(running);
     });
   }
 
@@ -133,7 +170,8 @@ export class Session {
   async inspect(request: { name?: string; offset: number; limit: number }, options: WaitOptions) {
     const release = await this.enter(options, "This look at the variables");
     try {
-      if (!this.slot.open) return { ok: request.name === undefined, text: "No variables yet." };
+      if (!this.slot.open && !this.keeper.head)
+        return { ok: request.name === undefined, text: "No variables yet." };
       const { ok, text } = await (await this.slot.ready()).inspect(request);
       return { ok, text: cleanText(text) };
     } finally {
@@ -147,6 +185,8 @@ export class Session {
     this.touch();
     const running = this.current;
     running?.interrupt();
+    // What the last cell did can be gone back to, also after this.
+    if (!running) await this.keeper.settled(SHELVE_MS);
     // Calls that wait find the session empty: none of them gets in between the restart and the end of this.
     const turn = this.turnstile.enter(RESET_DEADLINE_MS, undefined, true);
     const emptied = this.slot.open;
@@ -160,13 +200,112 @@ export class Session {
     try {
       // The kernel may have come up, with the cell in it, while that was being stopped.
       if (this.slot.open !== emptied) await this.slot.restart({ wipe: true, reason: RESET });
+      this.keeper.lost();
+      await this.keeper.settled(RESET_DEADLINE_MS);
       await this.slot.clearFiles();
+      this.options.checkpoints.moveHead(this.id, null);
       this.markEmpty();
       this.notes.length = 0;
     } finally {
       release();
     }
     return { stopped: running?.number };
+  }
+
+  /**
+   * Puts the session back as it was after cell `number`, which ends a running cell first. Throws `cell.unknown` where
+   * that state was not kept; then the session is as it was.
+   */
+  async goTo(number: number): Promise<{ stopped: number | undefined; missing: string[] }> {
+    const checkpoint = await this.stateAfter(number);
+    const running = this.current;
+    if (running) await this.end(running);
+    const release = await this.enter({ waitMs: RESET_DEADLINE_MS }, "This reset");
+    try {
+      await this.settled();
+      const kernel = await this.slot.ready();
+      const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
+      this.options.checkpoints.moveHead(this.id, checkpoint);
+      return { stopped: running?.number, missing };
+    } finally {
+      release();
+    }
+  }
+
+  /** The state after cell `number`, which may be on its way. Throws `cell.unknown`, `timeout`. */
+  async stateAfter(number: number): Promise<Checkpoint> {
+    const { checkpoints } = this.options;
+    let checkpoint = checkpoints.after(this.id, number);
+    if (!checkpoint && number < (this.current?.number ?? Number.POSITIVE_INFINITY)) {
+      await this.settled();
+      checkpoint = checkpoints.after(this.id, number);
+    }
+    if (checkpoint) return checkpoint;
+    const pruned = checkpoints.prunedAt(this.id, number);
+    if (pruned !== undefined)
+      throw new ClocheError("cell.unknown", {
+        message: `the state of session ${this.name} after cell ${number} was pruned on ${new Date(pruned).toISOString().slice(0, 10)} to free space`,
+        hint: "`cloche sessions show` lists the cells whose states are kept.",
+      });
+    const last = this.options.store.lastCell(this.id);
+    throw new ClocheError("cell.unknown", {
+      message:
+        number > last
+          ? `session ${this.name} has no cell ${number}`
+          : `the state of session ${this.name} after cell ${number} was not kept`,
+      hint:
+        number > last
+          ? `Its cells are 1 to ${last}.`
+          : "The cell was lost or never ended; take one before or after it.",
+    });
+  }
+
+  /** Nothing is on its way to the disk any more. Throws `timeout`. */
+  private async settled(): Promise<void> {
+    if (await this.keeper.settled(RESET_DEADLINE_MS)) return;
+    throw new ClocheError("timeout", {
+      message: "what the session holds is still being written down",
+      hint: "Call again in a moment.",
+    });
+  }
+
+  /** A sentence where the state after an ended cell is not on disk, waited for at most `ms` milliseconds. */
+  async demandDurable(cell: number, ms: number): Promise<string | undefined> {
+    if (await this.keeper.durable(cell, ms)) return undefined;
+    return `The state after cell ${cell} is not on disk. It may still be on its way: exec {durable: true} with the next cell tells.`;
+  }
+
+  /** Gives back the memory of an idle session: it is saved and ended, and comes back with the next call. */
+  async shelve(): Promise<boolean> {
+    const release = await this.turnstile.enter(0, undefined);
+    if (!release) return false;
+    try {
+      if (!this.slot.open || !(await this.keeper.settled(SHELVE_MS))) return false;
+      if (this.slot.used && !this.keeper.head) return false;
+      await this.slot.shelve();
+      this.log.info("session.shelved");
+      return true;
+    } finally {
+      release();
+    }
+  }
+
+  /** Brings a fresh kernel to what is kept, and says so. */
+  private async revive(kernel: ServingKernel): Promise<void> {
+    const head = this.keeper.head;
+    if (!head) return;
+    try {
+      const missing = shortcomings(await this.keeper.bring(kernel, head));
+      const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
+      if (head.cell > 0)
+        this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
+      for (const sentence of missing) this.note(sentence);
+    } catch (error) {
+      this.log.error("restore.failed", { code: asClocheError(error).code });
+      this.note(
+        `The session could not be brought back as it was after cell ${head.cell}: ${asClocheError(error).sentence} It starts empty; reset {to: ${head.cell}} tries again.`,
+      );
+    }
   }
 
   /** `milliseconds` since the last call, 0 while one is served. */
@@ -187,6 +326,7 @@ export class Session {
   /** Ends the kernel and gives the session up; its record stays. Idempotent. */
   async close(): Promise<void> {
     this.closed = true;
+    await this.keeper.settled(SETTLE_MS);
     await this.slot.close();
   }
 
@@ -274,7 +414,7 @@ export class Session {
     signal?.addEventListener("abort", withdraw, { once: true });
     try {
       const view = cell.running ? await within(cell.done, Math.max(0, waitMs), signal) : await cell.done;
-      if (view) return view;
+      if (view) return await this.withUnkept(view);
       const line = await cell.position();
       // What was answered can be read again, whatever happens to this process.
       keep();
@@ -284,6 +424,13 @@ export class Session {
       clearInterval(save);
       signal?.removeEventListener("abort", withdraw);
     }
+  }
+
+  /** What an ended cell made that cannot be kept is said with its answer where it is known by then, else with the next. */
+  private async withUnkept(view: CellView): Promise<CellView> {
+    if (view.status === "lost") return view;
+    const unkept = await this.keeper.unkept(view.cell, view.suspect ? UNKEPT_MS : 0);
+    return unkept.length > 0 ? { ...view, unkept } : view;
   }
 
   /** Ends the cell `timeoutMs` after its code began. */
@@ -372,6 +519,7 @@ export class Session {
       imagesLeftOut: 0,
       error: record.error ?? undefined,
       duration: record.duration ?? 0,
+      suspect: false,
     };
   }
 

@@ -12,6 +12,8 @@ const HINTS = {
   "wire.too_large": "Split the work into smaller cells, or bring data in with load.",
   "wire.violation": "This session was ended; the next call starts a fresh one.",
   "wire.closed": "The next call starts a fresh sandbox.",
+  "state.unkept": "The state after the next cell is tried whole.",
+  "state.unreadable": "The session goes on as it is; reset {to} an earlier cell, or run the cells again.",
   "cell.unknown": "Cells are numbered from 1 in each session.",
   "cell.busy": "Follow it with exec {cell}, or end it with exec {cell, stop: true}.",
   "input.invalid": "Correct the argument and call again.",

@@ -1,9 +1,14 @@
 // The project's record in SQLite: sessions and who holds them, cells, outputs, images.
 import { randomBytes } from "node:crypto";
-import type Database from "better-sqlite3";
+import { rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ClocheError } from "../shared/errors.ts";
-import { openDatabase } from "./database.ts";
+import { deadPacks } from "./collect.ts";
+import { damageOf, openDatabase, suspect } from "./database.ts";
+import { type History, readHistory } from "./history.ts";
 import type { Owners } from "./lease.ts";
+import { type CheckpointOptions, SqliteCheckpoints } from "./sqlite-checkpoints.ts";
+import { Statements } from "./statements.ts";
 import type { CellImage, CellKind, CellRecord, CellResult, Claim, SessionRecord, Store } from "./store.ts";
 import { storeError } from "./store-errors.ts";
 
@@ -24,28 +29,34 @@ const SESSION = `
   FROM session
 `;
 
+/** Where the states lie, and how much they may take; who writes them, where that is not the server itself. */
+export type StateOptions = Pick<CheckpointOptions, "packs" | "loaded" | "cap" | "step"> &
+  Partial<Pick<CheckpointOptions, "writer">>;
+
 export class SqliteStore implements Store {
   readonly path: string;
   /** A sentence for the first answer, where the earlier record could not be used. */
   readonly notice: string | undefined;
-  readonly #database: Database.Database;
+  readonly #statements: Statements;
   readonly #owners: Owners;
-  readonly #statements = new Map<string, Database.Statement>();
-  /** Runs its argument in a transaction; made once, because making one takes longer than a small write. */
-  readonly #transaction: Database.Transaction<(work: () => unknown) => unknown>;
+  readonly #token: string;
+  #checkpoints: SqliteCheckpoints | undefined;
 
   /**
    * Opens the record at `path`. A server passes its lease's `token`, so that
    * `cloche forget` sees it. Throws `store.newer`, `store.readonly`, `store.full` or `store.busy`.
    */
   constructor(path: string, owners: Owners, token?: string) {
-    const { database, notice } = openDatabase(path);
+    const { database, notice } = openDatabase(path, {
+      prepare: (opened) => {
+        if (token !== undefined) register(new Statements(opened), owners, token);
+      },
+    });
     this.path = path;
     this.notice = notice;
-    this.#database = database;
-    this.#transaction = database.transaction((work) => work());
+    this.#statements = new Statements(database);
     this.#owners = owners;
-    if (token !== undefined) this.#register(token);
+    this.#token = token ?? "";
   }
 
   claim(name: string, holder: string): Claim {
@@ -98,10 +109,26 @@ export class SqliteStore implements Store {
       this.#run("DELETE FROM session WHERE id = ?", found.id);
     });
     this.#read(() => {
-      // A deleted row stays readable in the file's free pages and in the log until both are written anew.
-      this.#database.exec("VACUUM");
-      this.#database.pragma("wal_checkpoint(TRUNCATE)");
+      const packs = join(dirname(this.path), "packs");
+      const isAlive = (token: string) => this.#owners.isAlive(token);
+      for (const path of deadPacks(this.#statements, packs, isAlive)) rmSync(path, { force: true });
+      this.vacuum();
     });
+  }
+
+  /** Reads every page; returns the first damage, which whoever opens the file next repairs. */
+  check(): string | undefined {
+    const found = this.#read(() => damageOf(this.#statements.database));
+    if (found !== undefined) suspect(this.path);
+    return found;
+  }
+
+  /** Writes the file anew without its free pages. */
+  vacuum(): void {
+    const { database } = this.#statements;
+    // A deleted row stays readable in the file's free pages and in the log until both are written anew.
+    database.exec("VACUUM");
+    database.pragma("wal_checkpoint(TRUNCATE)");
   }
 
   sessions(): SessionRecord[] {
@@ -124,9 +151,9 @@ export class SqliteStore implements Store {
   beginCell(session: string, kind: CellKind, code: string): number {
     return this.#write(() => {
       const now = Date.now();
-      const next = this.#get<{ next: number }>(
+      const next = this.#get<{ next: number; base: number }>(
         `UPDATE session SET next_cell = next_cell + 1, had_state = 1, last_used_at = ? WHERE id = ?
-         RETURNING next_cell AS next`,
+         RETURNING next_cell AS next, at_cell AS base`,
         now,
         session,
       );
@@ -137,13 +164,15 @@ export class SqliteStore implements Store {
         });
       const cell = next.next - 1;
       this.#run(
-        "INSERT INTO cell (session, cell, kind, code, status, started_at) VALUES (?, ?, ?, ?, 'running', ?)",
+        "INSERT INTO cell (session, cell, kind, code, status, started_at, base) VALUES (?, ?, ?, ?, 'running', ?, ?)",
         session,
         cell,
         kind,
         code,
         now,
+        next.base,
       );
+      this.#run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
       return cell;
     });
   }
@@ -189,6 +218,43 @@ export class SqliteStore implements Store {
     return found?.last ?? 0;
   }
 
+  lostSince(session: string, kept: number, running: number | undefined): string {
+    const rows = this.#read(() =>
+      this.#all<{ cell: number; status: string }>(
+        "SELECT cell, status FROM cell WHERE session = ? AND cell > ? AND cell IS NOT ? ORDER BY cell",
+        session,
+        kept,
+        running ?? null,
+      ),
+    );
+    // Cells run one after another: all but the last have ended, and that one perhaps, a moment before.
+    const last = rows.at(-1);
+    const cut = last && (last.status === "running" || last.status === "lost") ? last.cell : undefined;
+    const ran = rows.map(({ cell }) => cell).filter((cell) => cell !== cut);
+    return [
+      ...(ran.length > 0
+        ? [`what ${ran.length === 1 ? "cell" : "cells"} ${ran.join(", ")} did is not in it`]
+        : []),
+      ...(cut === undefined ? [] : [`cell ${cut} was running then, or had just ended`]),
+    ].join("; ");
+  }
+
+  /** The same record's checkpoints, beside it in `packs`. Owned by this store. */
+  checkpoints(options: StateOptions): SqliteCheckpoints {
+    this.#checkpoints ??= new SqliteCheckpoints({
+      writer: this.#token,
+      ...options,
+      database: this.#statements.database,
+      isAlive: (token) => this.#owners.isAlive(token),
+    });
+    return this.#checkpoints;
+  }
+
+  /** What is on record of a session's past. */
+  history(session: string): History {
+    return this.#read(() => readHistory(this.#statements, session));
+  }
+
   images(session: string, cell: number): CellImage[] {
     return this.#read(() =>
       this.#all<CellImage>(
@@ -206,22 +272,19 @@ export class SqliteStore implements Store {
         session,
       );
       this.#run("UPDATE cell SET status = 'lost' WHERE session = ? AND status = 'running'", session);
-      this.#run("UPDATE session SET had_state = 0 WHERE id = ?", session);
+      // It comes back to its head, where it has one.
+      this.#run(
+        `UPDATE session SET had_state = 0, at_cell = coalesce((SELECT cell FROM checkpoint WHERE id =
+           (SELECT checkpoint FROM head WHERE session = session.id)), 0) WHERE id = ?`,
+        session,
+      );
       return lost.map((cell) => ({ ...cell, status: "lost" as const }));
     });
   }
 
   [Symbol.dispose](): void {
-    this.#database.close();
-  }
-
-  #register(token: string): void {
-    this.#write(() => {
-      const tokens = this.#all<{ token: string }>("SELECT token FROM server");
-      for (const { token: other } of tokens)
-        if (!this.#owners.isAlive(other)) this.#run("DELETE FROM server WHERE token = ?", other);
-      this.#run("INSERT OR IGNORE INTO server (token, started_at) VALUES (?, ?)", token, Date.now());
-    });
+    this.#checkpoints?.[Symbol.dispose]();
+    this.#statements.close();
   }
 
   #create(name: string): string {
@@ -250,9 +313,9 @@ export class SqliteStore implements Store {
   /** One transaction that takes the write lock first, so that what it reads stays true until it commits. */
   #write<T>(work: () => T): T {
     try {
-      return this.#transaction.immediate(work) as T;
+      return this.#statements.atomically(work);
     } catch (cause) {
-      throw storeError(cause, this.path);
+      throw this.#failure(cause);
     }
   }
 
@@ -260,30 +323,36 @@ export class SqliteStore implements Store {
     try {
       return work();
     } catch (cause) {
-      throw storeError(cause, this.path);
+      throw this.#failure(cause);
     }
+  }
+
+  #failure(cause: unknown): ClocheError {
+    const failure = storeError(cause, this.path);
+    if (failure.code === "store.damaged") suspect(this.path);
+    return failure;
   }
 
   #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
-    return this.#statement(sql).get(...values) as Row | undefined;
+    return this.#statements.get<Row>(sql, ...values);
   }
 
   #all<Row>(sql: string, ...values: unknown[]): Row[] {
-    return this.#statement(sql).all(...values) as Row[];
+    return this.#statements.all<Row>(sql, ...values);
   }
 
   #run(sql: string, ...values: unknown[]): void {
-    this.#statement(sql).run(...values);
+    this.#statements.run(sql, ...values);
   }
+}
 
-  #statement(sql: string): Database.Statement {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
+/** Puts a server on record, and takes off those that are gone. */
+function register(statements: Statements, owners: Owners, token: string): void {
+  statements.atomically(() => {
+    for (const { token: other } of statements.all<{ token: string }>("SELECT token FROM server"))
+      if (!owners.isAlive(other)) statements.run("DELETE FROM server WHERE token = ?", other);
+    statements.run("INSERT OR IGNORE INTO server (token, started_at) VALUES (?, ?)", token, Date.now());
+  });
 }
 
 function toSession(row: SessionRow): SessionRecord {

@@ -1,6 +1,8 @@
 // The project's durable record: sessions and who holds them, cells and their outputs. Checkpoints join it here.
 // One store serves one project; several servers may have it open at once.
 
+import type { History } from "./history.ts";
+
 export interface SessionRecord {
   /** random id; the only thing about a session that ever names a file */
   id: string;
@@ -90,6 +92,10 @@ export interface Store extends Disposable {
   /** The latest cell number, or 0. */
   lastCell(session: string): number;
   images(session: string, cell: number): CellImage[];
+  /** What is on record of a session's past. */
+  history(session: string): History;
+  /** What ran after cell `kept` and is not in the state after it, in words; empty where nothing did. */
+  lostSince(session: string, kept: number, running: number | undefined): string;
   /** Marks a session's kernel as fresh: nothing of earlier cells is in it. Cells left `running` become `lost`. */
   markEmpty(session: string): CellRecord[];
 }

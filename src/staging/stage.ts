@@ -1,6 +1,6 @@
 // The staging area of one session: host files are copied into it read-only, and the sandbox sees them under /data.
 // Says what was staged; how it is read is the kernel's business.
-import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LoadRequest, MAX_PAYLOAD_BYTES } from "../kernel/messages.ts";
 import { amount, DISK_RESERVE, freeBytes } from "../shared/disk-space.ts";
@@ -121,6 +121,27 @@ export class StagingArea {
     this.used = 0;
     for (const name of await readdir(this.data).catch(() => []))
       await rm(join(this.data, name), { recursive: true, force: true });
+  }
+
+  /** Makes the area hold exactly these files: name → a file on the same file system, which is linked. */
+  async hold(files: ReadonlyMap<string, string>): Promise<void> {
+    await this.prepare();
+    for (const name of await readdir(this.data)) {
+      const wanted = files.get(name);
+      if (wanted === undefined || !(await sameFile(wanted, join(this.data, name))))
+        await rm(join(this.data, name), { recursive: true, force: true });
+    }
+    this.names.clear();
+    this.used = 0;
+    for (const [name, path] of files) {
+      const { size } = await stat(path);
+      await link(path, join(this.data, name)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
+      this.names.add(name.toLowerCase());
+      this.used += size;
+    }
+    for (const [key, { name }] of this.copies) if (!files.has(name)) this.copies.delete(key);
   }
 
   private async prepare(): Promise<void> {
@@ -262,6 +283,11 @@ export class StagingArea {
       data: { needed, free },
     });
   }
+}
+
+async function sameFile(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([stat(one), stat(other)]);
+  return first.ino === second.ino;
 }
 
 /** `bytes` of the copy, or undefined, and no file, where the source changed meanwhile. */

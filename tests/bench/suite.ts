@@ -2,6 +2,7 @@
 import type { Bench } from "./bench.ts";
 import { besideLoad } from "./benches/beside-load.ts";
 import { figures } from "./benches/figures.ts";
+import { keep } from "./benches/keep.ts";
 import { load } from "./benches/load.ts";
 import { memory } from "./benches/memory.ts";
 import { onePlusOne } from "./benches/one-plus-one.ts";
@@ -20,4 +21,5 @@ export const suite: readonly Bench[] = [
   output,
   figures,
   memory,
+  keep,
 ];

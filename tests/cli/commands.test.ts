@@ -201,7 +201,9 @@ describe("sessions and forget", () => {
 
   test("a held session is shown as held, and its project is not forgotten", () => {
     using _server = serve(3);
-    expect(cloche("sessions").out).toMatch(/^ {2}main {2}3 cells {2}just now {2}held by a running server$/m);
+    expect(cloche("sessions").out).toMatch(
+      /^ {2}main {2}3 cells {2}1 branch {2}0 bytes {2}just now {2}held by a running server$/m,
+    );
     const { code, err } = cloche("forget", "--yes");
     expect(code).toBe(1);
     expect(err).toMatch(/a running server holds main .*Close the Claude sessions/);
@@ -233,8 +235,11 @@ describe("sessions and forget", () => {
     expect([done.code, done.err]).toEqual([0, ""]);
     expect(cloche("sessions").out).toMatch(/main {2}1 cell /);
     expect(cloche("sessions").out).not.toContain("secret");
-    for (const file of readdirSync(paths.projectState))
-      expect(readFileSync(join(paths.projectState, file)).includes("SECRET-CANARY"), file).toBe(false);
+    for (const file of readdirSync(paths.projectState, { recursive: true, withFileTypes: true }))
+      if (file.isFile())
+        expect(readFileSync(join(file.parentPath, file.name)).includes("SECRET-CANARY"), file.name).toBe(
+          false,
+        );
     const gone = cloche("forget", "--session", "secret", "--yes");
     expect(gone.code).toBe(2);
     expect(gone.err).toContain("has no session secret. `cloche sessions` lists them.");
@@ -265,7 +270,7 @@ describe("sessions and forget", () => {
   test("as JSON for programs", () => {
     serve(2)[Symbol.dispose]();
     expect(JSON.parse(cloche("sessions", "--json").out)).toEqual([
-      { name: "main", cells: 2, lastUsedAt: expect.any(Number), held: false },
+      { name: "main", cells: 2, branches: 1, bytes: 0, lastUsedAt: expect.any(Number), held: false },
     ]);
     expect(JSON.parse(cloche("sessions", "--all", "--json").out)).toMatchObject([{ project }]);
   });

@@ -72,6 +72,7 @@ async function doctor(reports: (SandboxReport | ClocheError)[], ...args: string[
     resolveConfig: (options) => resolveConfig(options, around),
     sandboxes: async () => reports.map(sandbox),
     openStore: unused,
+    openCleaner: unused,
     forget: unused,
     terminal: {
       print: (text) => {

@@ -71,7 +71,7 @@ eachSandbox("rough handling", (kind) => {
     expect(answer).toMatchObject({ isError: true });
     expect(answer.text).toContain("it exited with status 4");
     expect(performance.now() - begun).toBeLessThan(5_000);
-    expect((await exec("1", { session: "looked" })).text).toContain("variables are gone");
+    expect((await exec("type(e)", { session: "looked" })).text).toMatch(/as it was after cell 1\..*\bE$/s);
   });
 
   test("names of the standard library that a cell replaces are the user's own matter", async () => {
@@ -105,7 +105,7 @@ eachSandbox("rough handling", (kind) => {
       expect(status).toContain("lost");
       expect(text).toContain("it ignored the interrupt");
     }
-    expect((await behind).text).toBe("'behind'");
+    expect((await behind).text).toMatch(/'behind'$/);
   });
 
   test("a reset comes before the calls that wait, and says what it ended", async () => {

@@ -48,6 +48,8 @@ export async function fuzzChannel(seed: number): Promise<void> {
   const closed: string[] = [];
   const channel = new KernelChannel(kernel, {
     call: async () => ({ ok: true, result: 1 }),
+    chunk() {},
+    checkpoint() {},
     died() {},
     closed: ({ code }) => closed.push(code),
   });

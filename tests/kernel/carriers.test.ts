@@ -49,7 +49,7 @@ describe.each(rows)("$kind over $carrier", ({ kind, available, reason, carrier }
       owner: "carriers",
       hostFile: testConfig.paths.state,
     });
-    kernel.adopt({ call: (call) => answer(call), died() {}, closed() {} });
+    kernel.adopt({ call: (call) => answer(call), chunk() {}, checkpoint() {}, died() {}, closed() {} });
   });
   afterAll(() => kernel?.end(new ClocheError("wire.closed", { message: "the test is through" })));
 

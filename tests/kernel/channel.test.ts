@@ -30,6 +30,8 @@ beforeEach(() => {
       calls.push(call);
       return answer(call);
     },
+    chunk() {},
+    checkpoint() {},
     died: (reason) => died.push(reason),
     closed: (reason) => closed.push(reason),
   });

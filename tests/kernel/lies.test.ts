@@ -24,7 +24,7 @@ const prefix = (header: number, payload: number) => {
 };
 const raw = (header: string, payload = "") =>
   Buffer.concat([prefix(Buffer.byteLength(header), payload.length), Buffer.from(header + payload)]);
-const finish = (line: LyingLine, id: string) => line.say({ type: "finished", id, status: "ok" }, "{}");
+const finish = (line: LyingLine, id: string) => line.finish(id);
 const repeat = (count: number, say: (n: number) => void) => {
   for (let n = 0; n < count; n++) say(n);
 };
@@ -88,6 +88,47 @@ const lies: [string, Lie, ("lost" | "ok")?][] = [
     (line, id) => {
       finish(line, id);
       line.say({ type: "finished", id, status: "error" }, '{"error":"another"}');
+    },
+    "ok",
+  ],
+  // states
+  [
+    "a state after a cell that did not end",
+    (line) => line.say({ type: "checkpoint", cell: 1, last: true }, "{}"),
+  ],
+  [
+    "bytes of a state after a cell that did not end",
+    (line) => line.say({ type: "chunk", cell: 1, name: "0".repeat(32) }, "x"),
+  ],
+  [
+    "a state after another cell",
+    (line, id) => {
+      line.say({ type: "finished", id, status: "ok" }, "{}");
+      line.say({ type: "checkpoint", cell: 77, last: true }, "{}");
+    },
+    "ok",
+  ],
+  [
+    "a state that is none",
+    (line, id) => {
+      line.say({ type: "finished", id, status: "ok" }, "{}");
+      line.say({ type: "checkpoint", cell: line.cell, last: true }, '{"members":7}');
+    },
+    "ok",
+  ],
+  [
+    "bytes of a state that are none",
+    (line, id) => {
+      line.say({ type: "finished", id, status: "ok" }, "{}");
+      line.say({ type: "chunk", cell: line.cell, name: "0".repeat(32) });
+    },
+    "ok",
+  ],
+  [
+    "a state twice",
+    (line, id) => {
+      finish(line, id);
+      line.say({ type: "checkpoint", cell: line.cell, last: true }, "{}");
     },
     "ok",
   ],

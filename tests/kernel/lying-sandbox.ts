@@ -14,27 +14,46 @@ import { Session } from "../../src/session/session.ts";
 import { type LogFields, type Logger, silentLog } from "../../src/shared/log.ts";
 import { Owners } from "../../src/snapshots/lease.ts";
 import { SqliteStore } from "../../src/snapshots/sqlite.ts";
+import { KeptFiles } from "../../src/staging/kept-files.ts";
 
 /** What a cell whose code is not `1+1` makes the sandbox say. */
 export type Lie = (line: LyingLine, id: string) => void | Promise<void>;
+
+interface Header {
+  type: string;
+  id: string;
+  nonce: string;
+  version: number;
+  cell?: number;
+}
 
 /** The sandbox's end of the wire. */
 export class LyingLine {
   readonly heard = new EventEmitter();
   private readonly socket: Socket;
+  /** number of the cell it was given last */
+  cell = 0;
 
   constructor(socket: Socket, lie: Lie) {
     this.socket = socket.on("error", () => {}).setMaxListeners(0);
     const reader = new FrameReader();
     socket.on("data", (chunk: Buffer) => {
-      for (const { header, payload } of reader.push(chunk))
-        this.on(header as { type: string; id: string; nonce: string; version: number }, payload, lie);
+      for (const { header, payload } of reader.push(chunk)) this.on(header as Header, payload, lie);
     });
   }
 
   /** Sends a message, true or not. */
   say(header: object, payload: string | Buffer = ""): void {
     this.raw(encodeFrame(header, Buffer.from(payload)));
+  }
+
+  /** Ends the cell as an honest kernel does: with the state after it, in which nothing is. */
+  finish(id: string): void {
+    this.say({ type: "finished", id, status: "ok" }, "{}");
+    this.say(
+      { type: "checkpoint", cell: this.cell, last: true },
+      '{"groups":[],"members":[],"lost":{},"tokens":{},"versions":{}}',
+    );
   }
 
   raw(bytes: Buffer): void {
@@ -63,12 +82,9 @@ export class LyingLine {
     this.socket.pause();
   }
 
-  private on(
-    header: { type: string; id: string; nonce: string; version: number },
-    code: Buffer,
-    lie: Lie,
-  ): void {
+  private on(header: Header, code: Buffer, lie: Lie): void {
     const { type, id, nonce, version } = header;
+    this.cell = header.cell ?? this.cell;
     this.heard.emit(type, header);
     if (type === "boot") {
       this.say({ type: "hello", version, nonce }, '{"uid":1,"escapes":[],"environment":[]}');
@@ -78,7 +94,7 @@ export class LyingLine {
     else if (type === "execute" && code.toString() !== "1+1") void lie(this, id);
     else if (type === "execute") {
       this.say({ type: "output", id }, "2\n");
-      this.say({ type: "finished", id, status: "ok" }, "{}");
+      this.finish(id);
     }
   }
 }
@@ -107,7 +123,7 @@ export class House implements Disposable {
   private readonly token: string;
 
   constructor() {
-    for (const name of ["owners", "run", "scratch"]) mkdirSync(join(this.directory, name));
+    for (const name of ["owners", "run", "scratch", "loaded"]) mkdirSync(join(this.directory, name));
     this.owners = new Owners(join(this.directory, "owners"));
     this.token = this.owners.lease().token;
     this.store = new SqliteStore(join(this.directory, "cloche.sqlite"), this.owners, this.token);
@@ -121,6 +137,8 @@ export class House implements Disposable {
     return new Session({
       record: this.store.claim(name, this.token).session,
       store: this.store,
+      checkpoints: this.store.checkpoints({ packs: join(this.directory, "packs") }),
+      loaded: new KeptFiles(join(this.directory, "loaded")),
       log,
       openFiles: () => undefined as never,
       door: (call) => this.answer(call),

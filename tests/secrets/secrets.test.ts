@@ -98,9 +98,8 @@ eachSandbox("secrets", (kind) => {
       await plant(`with open('${directory}/planted', 'w') as file: file.write(planted)`);
       expect(await search("files", planted)).toContain(`files: ${directory}/planted`);
     }
-    expect(await search("state", planted)).toEqual(
-      kind === "docker" ? [expect.anything()] : [expect.anything()],
-    );
+    // What a session writes to the disk is there, and what is kept of it, once it is.
+    expect((await search("state", planted)).some((find) => find.includes("/scratch/"))).toBe(true);
     answers.push((await plant("print(planted); publish('/workspace/planted')")).text);
     expect(await search("answers", planted)).toHaveLength(1);
     expect(await search("published", planted)).toHaveLength(1);

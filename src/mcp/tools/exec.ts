@@ -7,6 +7,8 @@ import { sessionArgument } from "./session-argument.ts";
 
 /** Answers leave before the clients' own 60 s; what is not done by then is followed. */
 const MAX_WAIT_S = 45;
+/** `milliseconds` that a state which was asked for is waited for, at least. */
+const DURABLE_MS = 2_000;
 const MAX_TIMEOUT_S = 7 * 24 * 3600;
 
 export const exec = defineTool({
@@ -27,6 +29,7 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
       .max(MAX_WAIT_S)
       .default(MAX_WAIT_S)
       .describe("Answer after this long even if it still runs"),
+    durable: z.boolean().optional().describe("Answer once what the cell did is on disk"),
     offset: z.number().int().min(0).optional().describe("First character of output to show"),
     max_chars: z.number().int().min(100).max(MAX_CHARS).default(DEFAULT_CHARS),
     session: sessionArgument,
@@ -36,6 +39,7 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
     if (mistake) throw new ClocheError("input.invalid", { message: mistake });
     const session = args.code === undefined ? sessions.findKnown(args.session) : sessions.find(args.session);
     const waiting = { waitMs: args.wait_s * 1_000, signal, ...(progress ? { onProgress: progress } : {}) };
+    const started = performance.now();
     const view =
       args.code !== undefined
         ? await session.exec(args.code, {
@@ -48,6 +52,11 @@ A cell longer than wait_s goes on in the background. With {cell: n} instead of c
               ...waiting,
               ...(args.offset === undefined ? {} : { until: args.offset + args.max_chars }),
             });
+    if (args.durable && view.status !== "running") {
+      const left = waiting.waitMs - (performance.now() - started);
+      const missing = await session.demandDurable(view.cell, Math.max(left, DURABLE_MS));
+      if (missing) response.note(missing);
+    }
     for (const note of session.takeNotes()) response.note(note);
     response.showCell({
       view,

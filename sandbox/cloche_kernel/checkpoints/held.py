@@ -1,0 +1,95 @@
+"""What is kept of the session: its groups of variables, and what all of them come to, counted as they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloche_kernel.checkpoints import chunks
+from cloche_kernel.checkpoints.pickler import Taken
+
+
+@dataclass
+class Group:
+    """Variables that were taken down together. `lost` names each that could not be, with type, reason and cell."""
+
+    names: frozenset[str]
+    digest: str
+    mentions: frozenset[str] | None
+    described: dict[str, Any] | None = None
+    lost: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: `names`, and those it shares something with that could not be kept, or that could where these could not
+    kin: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.kin = self.kin or self.names
+
+
+@dataclass
+class Cut:
+    """What a group was taken down as, in pieces with their names."""
+
+    taken: Taken
+    digest: str
+    header: list[tuple[str, memoryview]]
+    buffers: list[list[tuple[str, memoryview]]]
+    size: int
+
+    @classmethod
+    def of(cls, values: dict[str, Any], taken: Taken) -> Cut:
+        header = list(chunks.split(taken.header))
+        buffers = [list(chunks.split(buffer)) for buffer in taken.buffers]
+        digest = chunks.digest((sorted(values), _names(header), [_names(buffer) for buffer in buffers]))
+        return cls(taken, digest, header, buffers, len(taken.header) + sum(part.nbytes for part in taken.buffers))
+
+
+def _names(pieces: list[tuple[str, memoryview]]) -> list[str]:
+    return [name for name, _ in pieces]
+
+
+class Groups(dict[str, Group]):
+    """Variable → its group. Changed through `add` and `drop` alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: references to the session's namespace that variables lead to, one for each function of the session's
+        self.holds = 0
+        self._holds: dict[str, int] = {}
+        self._members: dict[str, int] = {}
+        self._losing: dict[str, Group] = {}
+
+    def add(self, group: Group) -> Group:
+        for name in group.names:
+            self[name] = group
+            if group.lost:
+                self._losing[name] = group
+        if group.described is not None:
+            self._members[group.digest] = self._members.get(group.digest, 0) + len(group.names)
+        return group
+
+    def drop(self, name: str) -> None:
+        group = self.pop(name, None)
+        if group is None:
+            return
+        self._losing.pop(name, None)
+        self.holds -= self._holds.pop(name, 0)
+        if group.described is not None:
+            self._members[group.digest] -= 1
+            if not self._members[group.digest]:
+                del self._members[group.digest]
+
+    def hold(self, references: dict[str, int]) -> None:
+        """Notes how many references to the namespace variables lead to."""
+        for name, count in references.items():
+            self.holds += count - self._holds.get(name, 0)
+            self._holds[name] = count
+
+    def members(self) -> list[str]:
+        """Digests of what is kept."""
+        return list(self._members)
+
+    def lost(self) -> dict[str, dict[str, Any]]:
+        return {name: group.lost[name] for name, group in self._losing.items() if name in group.lost}
+
+    def tokens(self) -> dict[str, str]:
+        return {name: group.digest for name, group in self._losing.items()}

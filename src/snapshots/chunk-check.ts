@@ -1,0 +1,125 @@
+// Which chunks still hold the bytes they were made of. Small ones are checked whenever they are read; large ones once
+// in the life of a server, at once where that is quick and else behind, a little at a time.
+import { createHash } from "node:crypto";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as breathe } from "node:timers/promises";
+import type { Statements } from "./statements.ts";
+
+/** A large chunk in its pack. */
+export interface PackedChunk {
+  pack: number;
+  start: number;
+  size: number;
+  sha256: Buffer;
+}
+
+/** `bytes` read and hashed between two looks at other work: under a millisecond. */
+const PIECE_BYTES = 512 * 1024;
+
+export class ChunkCheck {
+  readonly #statements: Statements;
+  readonly #directory: string;
+  /** found sound, or written by this server */
+  readonly #sound = new Set<string>();
+  readonly #damaged = new Set<string>();
+
+  constructor(statements: Statements, directory: string) {
+    this.#statements = statements;
+    this.#directory = directory;
+  }
+
+  trust(pack: number, start: number): void {
+    this.#sound.add(`${pack}:${start}`);
+  }
+
+  isTrusted({ pack, start }: PackedChunk): boolean {
+    return this.#sound.has(`${pack}:${start}`);
+  }
+
+  isDamaged({ pack, start }: PackedChunk): boolean {
+    return this.#damaged.has(`${pack}:${start}`);
+  }
+
+  path(pack: number): string | undefined {
+    const row = this.#statements.get<{ file: string }>("SELECT file FROM pack WHERE id = ?", pack);
+    return row && join(this.#directory, row.file);
+  }
+
+  /** `bytes` of the pack's file; undefined where it is missing. */
+  length(pack: number): number | undefined {
+    const path = this.path(pack);
+    if (path === undefined) return undefined;
+    try {
+      const descriptor = openSync(path, "r");
+      try {
+        return fstatSync(descriptor).size;
+      } finally {
+        closeSync(descriptor);
+      }
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Reads and compares a chunk now. */
+  isSound(chunk: PackedChunk): boolean {
+    const path = this.path(chunk.pack);
+    if (path === undefined) return false;
+    let descriptor: number | undefined;
+    try {
+      descriptor = openSync(path, "r");
+      const data = Buffer.allocUnsafe(chunk.size);
+      if (readSync(descriptor, data, 0, chunk.size, chunk.start) !== chunk.size) return false;
+      return this.#compare(chunk, createHash("sha256").update(data).digest());
+    } catch {
+      return false;
+    } finally {
+      if (descriptor !== undefined) closeSync(descriptor);
+    }
+  }
+
+  /** As `isSound`, with other work in between. */
+  async isSoundSlowly(chunk: PackedChunk): Promise<boolean> {
+    const path = this.path(chunk.pack);
+    if (path === undefined) return false;
+    try {
+      await using file = await open(path, "r");
+      const hash = createHash("sha256");
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, chunk.size));
+      for (let done = 0; done < chunk.size; ) {
+        const { bytesRead } = await file.read(
+          piece,
+          0,
+          Math.min(piece.length, chunk.size - done),
+          chunk.start + done,
+        );
+        if (bytesRead === 0) return false;
+        hash.update(piece.subarray(0, bytesRead));
+        done += bytesRead;
+        await breathe();
+      }
+      return this.#compare(chunk, hash.digest());
+    } catch {
+      return false;
+    }
+  }
+
+  /** Takes a chunk out of use, for every session that names it. */
+  quarantine({ pack, start }: Pick<PackedChunk, "pack" | "start">): void {
+    this.#sound.delete(`${pack}:${start}`);
+    this.#damaged.add(`${pack}:${start}`);
+    try {
+      this.#statements.run("UPDATE chunk SET damaged = 1 WHERE pack = ? AND start = ?", pack, start);
+    } catch {
+      // On a full disk it is known here, and found again by the next server.
+    }
+  }
+
+  #compare(chunk: PackedChunk, sum: Buffer): boolean {
+    const sound = sum.equals(chunk.sha256);
+    if (sound) this.trust(chunk.pack, chunk.start);
+    return sound;
+  }
+}
