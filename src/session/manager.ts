@@ -8,6 +8,7 @@ import type { StagingArea } from "../staging/stage.ts";
 import { Session, type SessionDoor } from "./session.ts";
 import { Standby } from "./standby.ts";
 import type { LoadedFilesKeeper } from "./state-keeper.ts";
+import { timeline } from "./timeline.ts";
 
 export interface ManagerOptions {
   store: Store;
@@ -34,6 +35,10 @@ export interface SessionSummary {
   name: string;
   state: string;
   cells: number;
+  /** lines of cells: more than one where somebody went back and on */
+  branches: number;
+  /** `bytes` that are kept of its states */
+  bytes: number;
   /** milliseconds since the epoch */
   lastUsedAt: number;
 }
@@ -111,9 +116,16 @@ export class SessionManager implements AsyncDisposable {
         name: record.name,
         state: elsewhere && !mine ? "held by another window" : this.stateOf(record, mine),
         cells: record.nextCell - 1,
+        branches: this.branches(record.id),
+        bytes: this.options.checkpoints.bytes(record.id),
         lastUsedAt: record.lastUsedAt,
       };
     });
+  }
+
+  private branches(id: string): number {
+    const { cells, at } = this.options.store.history(id);
+    return timeline(cells, at).branches.length;
   }
 
   private stateOf({ id }: SessionRecord, session: Session | undefined): string {

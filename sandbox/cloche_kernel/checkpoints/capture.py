@@ -61,6 +61,8 @@ class Checkpoints:
         self._files: dict[str, workspace.Entry] = {}
         self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
+        #: variables that the cell bound to something else
+        self._rebound: set[str] = set()
         #: variables that a cell stored in a module
         self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
@@ -112,6 +114,7 @@ class Checkpoints:
         # The shell keeps the last result, and with an error all its frames: nothing of the session's.
         self._shell.last_execution_result = None
         changed, gone = self.bindings.changed()
+        self._rebound = changed
         now = self._values(self._dirty(code, changed, gone))
         touched = {name for name in gone | self._modules_gone() if name in self.groups}
         for name in now:
@@ -242,7 +245,7 @@ class Checkpoints:
         lost = {}
         for name, value in values.items():
             old = before[name].lost.get(name) if name in before else None
-            same = old is not None and old["reason"] == reason
+            same = old is not None and old["reason"] == reason and name not in self._rebound
             if old is not None and type(value) is Placeholder:
                 lost[name] = old
                 continue

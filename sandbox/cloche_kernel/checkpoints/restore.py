@@ -76,7 +76,7 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     live = _still_live(request, state)
     result = Restored()
     # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.
-    groups = _put_back_surroundings(request["members"], live, pieces, state, namespace, shell, result)
+    groups = _put_back_surroundings(request, live, pieces, state, namespace, shell, result)
     values: dict[str, Any] = {}
     for member in request["members"]:
         if FILES in member["names"] or PROCESS in member["names"]:
@@ -129,7 +129,7 @@ def _read(member: dict[str, Any], pieces: Pieces, namespace: dict[str, Any], she
 
 
 def _put_back_surroundings(
-    members: list[dict[str, Any]],
+    request: dict[str, Any],
     live: dict[str, Group],
     pieces: Pieces,
     state: Checkpoints,
@@ -138,6 +138,7 @@ def _put_back_surroundings(
     result: Restored,
 ) -> list[Group]:
     """Files, process state, and which of the session's modules are loaded; the groups of the first two."""
+    members: list[dict[str, Any]] = request["members"]
     groups: list[Group] = []
     found: dict[str, Any] = {}
     for special in (FILES, PROCESS):
@@ -146,7 +147,10 @@ def _put_back_surroundings(
             groups.append(_group_of(member))
         found[special] = member
     files, process = found[FILES], found[PROCESS]
-    if files is None:
+    if files is None and FILES in request["lost"]:
+        reason = request["lost"][FILES]["reason"]
+        result.notes.append(f"files in /workspace were not kept ({reason}); they stay as they are")
+    elif files is None:
         result.notes += workspace.put_back([], {})
         _drop_modules(live, {}, state)
     elif files["digest"] not in live:

@@ -1,6 +1,7 @@
 // vars: what the session holds, one variable in detail, or which sessions there are.
 import { z } from "zod";
 import type { SessionSummary } from "../../session/manager.ts";
+import { amount } from "../../shared/disk-space.ts";
 import { ClocheError } from "../../shared/errors.ts";
 import { DEFAULT_CHARS } from "../render.ts";
 import { defineTool, toolArguments } from "../tool.ts";
@@ -40,8 +41,8 @@ function describe(list: SessionSummary[]): string {
   if (list.length === 0) return "No sessions yet; exec opens `main`.";
   return list
     .map(
-      ({ name, state, cells, lastUsedAt }) =>
-        `${name}: ${state}, ${cells} ${cells === 1 ? "cell" : "cells"}, last used ${new Date(lastUsedAt).toISOString()}`,
+      ({ name, state, cells, branches, bytes, lastUsedAt }) =>
+        `${name}: ${state}, ${cells} ${cells === 1 ? "cell" : "cells"}${branches > 1 ? ` in ${branches} branches` : ""}, ${amount(bytes)} kept, last used ${new Date(lastUsedAt).toISOString()}`,
     )
     .join("\n");
 }
