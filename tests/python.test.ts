@@ -17,12 +17,15 @@ interface Case {
   message: string;
 }
 
+/** The long tests search for new random programs too. */
+const LONG = process.env.CLOCHE_TEST_LONG === "1" ? "1" : "";
+
 /** Runs pytest as a cell and prints one JSON line a test: its own report is longer than a cell's output may be. */
 const RUN = `
 import json, subprocess, sys, xml.etree.ElementTree as tree
 run = subprocess.run(
     [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=/workspace/report.xml", "/data/tests/sandbox"],
-    cwd="/workspace", env={**__import__("os").environ, "PYTHONPATH": "/opt/cloche/lib"}, capture_output=True, text=True)
+    cwd="/workspace", env={**__import__("os").environ, "PYTHONPATH": "/opt/cloche/lib", "CLOCHE_TEST_LONG": "${LONG}"}, capture_output=True, text=True)
 try:
     for case in tree.parse("/workspace/report.xml").iter("testcase"):
         bad = next((c for c in case if c.tag in ("failure", "error", "skipped")), None)
