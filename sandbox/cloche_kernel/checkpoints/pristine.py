@@ -127,9 +127,9 @@ def _serve(line: socket.socket, kernel: int, read: Read) -> None:
     os.closerange(keep + 1, limit)
     for number in (signal.SIGINT, signal.SIGALRM, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    _die_first()
     # Nobody reads its memory, as nobody reads the zygote's.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    _die_first()
     gc.disable()
     gc.freeze()
     watch = os.pidfd_open(kernel)
