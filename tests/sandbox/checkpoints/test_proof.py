@@ -170,8 +170,9 @@ def test_code_that_waits_for_its_children_never_meets_it() -> None:
 
 def test_without_the_pristine_process_a_state_is_still_proven() -> None:
     def run() -> list[str | None]:
+        before = _worth_least()
         session = Session()
-        for pid in _ours():
+        for pid in _new_since(before):
             os.kill(pid, signal.SIGKILL)
         session.run("class A: pass\na = A(); a.x = [1]")
         right = session.keep()
@@ -190,8 +191,9 @@ def test_it_ends_with_the_kernel_and_holds_none_of_its_descriptors() -> None:
     held, theirs = os.pipe()
 
     def run() -> int:
+        before = _worth_least()
         session = Session()
-        (pid,) = _ours()
+        (pid,) = _new_since(before)
         assert session.proofs
         return pid
 
@@ -214,25 +216,21 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _ours() -> list[int]:
-    """Processes of this test's that are no children of its: the pristine one, by the kernel it watches."""
-    me = os.getpid()
+def _new_since(before: set[int]) -> list[int]:
+    """Pristine processes that were not there before. Nobody may look into them: they are told by what they are worth."""
     for _ in range(100):
-        if found := _watching(me):
-            return found
+        if found := _worth_least() - before:
+            return sorted(found)
         time.sleep(0.02)
     raise AssertionError("there is none")
 
 
-def _watching(me: int) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == me:
-            continue
+def _worth_least() -> set[int]:
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            notes = [Path(f"/proc/{name}/fdinfo/{number}").read_text() for number in os.listdir(f"/proc/{name}/fdinfo")]
+            if Path(f"/proc/{name}/oom_score_adj").read_text().strip() == "900":
+                found.add(int(name))
         except OSError:
             continue
-        if any(f"Pid:\t{me}\n" in note for note in notes):
-            found.append(int(name))
     return found
