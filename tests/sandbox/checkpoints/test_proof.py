@@ -217,7 +217,7 @@ def _alive(pid: int) -> bool:
 
 
 def _new_since(before: set[int]) -> list[int]:
-    """Pristine processes that were not there before. Nobody may look into them: they are told by what they are worth."""
+    """Pristine processes that were not there before. Nobody may look into them: what they are worth tells them."""
     for _ in range(100):
         if found := _worth_least() - before:
             return sorted(found)
