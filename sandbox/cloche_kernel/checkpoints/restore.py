@@ -57,12 +57,31 @@ class Pieces:
             with open(self._files[index], "rb") as file:
                 made = Mapped(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
             return memoryview(made)[before:]
-        return bytearray(self.joined(pieces))
+        total = sum(length for _, _, length in pieces)
+        if total < _MAPPED_BYTES:
+            return bytearray(self.joined(pieces))
+        # Read once, into memory of its own: a gigabyte of which one element changed is not held three times.
+        made = Mapped(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        rest = memoryview(made)
+        for index, offset, length in pieces:
+            _read_into(rest[:length], self._files[index], offset)
+            rest = rest[length:]
+        return memoryview(made)
 
     def _read(self, piece: list[int]) -> bytes:
         index, offset, length = piece
         with open(self._files[index], "rb") as file:
             return os.pread(file.fileno(), length, offset)
+
+
+def _read_into(target: memoryview, path: str, offset: int) -> None:
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while target:
+            read = file.readinto(target)
+            if not read:
+                raise EOFError(f"{len(target)} bytes of a state are missing")
+            target = target[read:]
 
 
 def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, Any], shell: Any) -> Restored:
