@@ -18,7 +18,6 @@ import threadpoolctl
 
 from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
-from cloche_kernel.checkpoints import suspects
 from cloche_kernel.checkpoints.capture import Checkpoints
 from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
@@ -235,7 +234,7 @@ class Kernel:
 
     def _may_be_unkept(self, code: str) -> bool:
         try:
-            return suspects.may_have_made_some(code, self._shell.user_ns, self._shell.transform_cell)
+            return self._state.may_lose(code)
         except Exception:
             return True
 

@@ -144,7 +144,6 @@ export class KernelSlot {
 
   /** Ends a kernel that is not needed for now; `ready` opens another. */
   async shelve(): Promise<void> {
-    this.fresh = true;
     await this.drop(new ClocheError("wire.closed", { message: "it was idle and its memory was needed" }));
   }
 
@@ -219,7 +218,6 @@ export class KernelSlot {
     });
     this.kernel = undefined;
     this.paused = false;
-    this.fresh = true;
     this.options.uncaptured();
     void handle.end(reason);
     // A cell that was lost with it tells that first; one that had just ended tells nothing.

@@ -57,8 +57,8 @@ const SAVE_EVERY_MS = 5_000;
 const RESET_DEADLINE_MS = 20_000;
 /** `milliseconds` the end of the server waits for a state that is on its way: clients give half a second. */
 const SETTLE_MS = 300;
-/** `milliseconds` a session that gives back its memory waits for a state that is on its way. */
-const SHELVE_MS = 2_000;
+/** `milliseconds` a reset, or a session that gives back its memory, waits for a state that is on its way. */
+const UNDER_WAY_MS = 2_000;
 /** `milliseconds` an answer waits to hear which values of its cell cannot be kept, where it may be some. */
 const UNKEPT_MS = 1_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
@@ -186,7 +186,7 @@ export class Session {
     const running = this.current;
     running?.interrupt();
     // What the last cell did can be gone back to, also after this.
-    if (!running) await this.keeper.settled(SHELVE_MS);
+    if (!running) await this.keeper.settled(UNDER_WAY_MS);
     // Calls that wait find the session empty: none of them gets in between the restart and the end of this.
     const turn = this.turnstile.enter(RESET_DEADLINE_MS, undefined, true);
     const emptied = this.slot.open;
@@ -280,7 +280,7 @@ export class Session {
     const release = await this.turnstile.enter(0, undefined);
     if (!release) return false;
     try {
-      if (!this.slot.open || !(await this.keeper.settled(SHELVE_MS))) return false;
+      if (!this.slot.open || !(await this.keeper.settled(UNDER_WAY_MS))) return false;
       if (this.slot.used && !this.keeper.head) return false;
       await this.slot.shelve();
       this.log.info("session.shelved");
@@ -363,6 +363,8 @@ export class Session {
     this.touch();
     release();
     setImmediate(() => {
+      // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
+      void this.keeper.unkept(cell.number, 0);
       const view = cell.view();
       try {
         this.options.store.endCell(this.id, cell.number, {

@@ -36,8 +36,6 @@ export interface LoadedFilesKeeper {
 
 /** Values that cannot be kept which are named one by one. */
 const MOST_UNKEPT = 5;
-/** `milliseconds` after which nobody asks what a cell made that cannot be kept. */
-const UNASKED_MS = 2_000;
 /** `milliseconds` a restore may take: gigabytes are mapped, but a library's own reading may be slow. */
 const RESTORE_DEADLINE_MS = 30_000;
 
@@ -75,9 +73,10 @@ export class StateKeeper {
     const captured = this.captured.get(cell);
     if (!captured || captured.asked) return [];
     captured.asked = true;
-    const found = ms > 0 ? await within(captured.unkept.promise, ms) : undefined;
+    const told = captured.unkept.promise.finally(() => this.captured.delete(cell));
+    const found = ms > 0 ? await within(told, ms) : undefined;
     if (found) return found;
-    void captured.unkept.promise.then((late) => {
+    void told.then((late) => {
       if (late.length > 0) this.options.note(`Not kept when the session is saved: ${late.join("; ")}.`);
     });
     return [];
@@ -112,8 +111,6 @@ export class StateKeeper {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
     this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
-    // A cell that was answered while it ran is asked for by nobody.
-    setTimeout(() => void this.unkept(cell, 0).then(() => this.captured.delete(cell)), UNASKED_MS).unref();
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;

@@ -5,6 +5,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
+import { sha256 } from "./checksums.ts";
 import type { Statements } from "./statements.ts";
 
 /** A large chunk in its pack. */
@@ -72,7 +73,7 @@ export class ChunkCheck {
       descriptor = openSync(path, "r");
       const data = Buffer.allocUnsafe(chunk.size);
       if (readSync(descriptor, data, 0, chunk.size, chunk.start) !== chunk.size) return false;
-      return this.#compare(chunk, createHash("sha256").update(data).digest());
+      return this.#compare(chunk, sha256(data));
     } catch {
       return false;
     } finally {

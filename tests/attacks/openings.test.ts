@@ -25,6 +25,11 @@ const first = ({ args }: Wrapped, ...options: string[]) => void args.unshift(...
 const last = ({ args }: Wrapped, ...options: string[]) =>
   void args.splice(args.lastIndexOf("--remount-ro"), 0, ...options);
 
+/** Takes the system call policy from a container, and nothing else. */
+const unfiltered: Opening["docker"] = (options) => {
+  options.HostConfig.SecurityOpt = ["no-new-privileges", "seccomp=unconfined"];
+};
+
 function share(wrapped: Wrapped, shared: string): void {
   const all = ["user", "ipc", "pid", "net", "uts", "cgroup"];
   without(wrapped, "--unshare-all");
@@ -63,9 +68,7 @@ function holes(host: string): Hole[] {
     },
     {
       name: "no system call policy",
-      docker: (options) => {
-        options.HostConfig.SecurityOpt = ["no-new-privileges", "seccomp=unconfined"];
-      },
+      docker: unfiltered,
       bubblewrap: (wrapped) => without(wrapped, "--seccomp", 1),
       noticed: /vsock|no seccomp/,
       lets: [
@@ -87,9 +90,7 @@ function holes(host: string): Hole[] {
     },
     {
       name: "no system call policy and no ban on user namespaces",
-      docker: (options) => {
-        options.HostConfig.SecurityOpt = ["no-new-privileges", "seccomp=unconfined"];
-      },
+      docker: unfiltered,
       bubblewrap: (wrapped) => {
         without(wrapped, "--seccomp", 1);
         without(wrapped, "--disable-userns");

@@ -5,64 +5,36 @@ import {
   appendFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { resolveConfig } from "../../src/config/config.ts";
 import { openLogFile } from "../../src/config/log-file.ts";
 import { type Paths, prepareState } from "../../src/config/paths.ts";
 import { Owners } from "../../src/snapshots/lease.ts";
 import { SqliteStore } from "../../src/snapshots/sqlite.ts";
+import { type Home, MAIN, makeHome, runCloche } from "./home.ts";
 
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
-
+let home: Home;
 let base: string;
 let project: string;
 let env: Record<string, string>;
 let paths: Paths;
 
 beforeEach(() => {
-  base = realpathSync(mkdtempSync(join(tmpdir(), "cloche-cli-")));
-  project = join(base, "project");
-  mkdirSync(project);
-  mkdirSync(join(base, "home"));
-  env = {
-    PATH: process.env.PATH ?? "",
-    HOME: join(base, "home"),
-    XDG_STATE_HOME: join(base, "state"),
-    XDG_CONFIG_HOME: join(base, "config"),
-  };
-  const uid = process.getuid!();
-  paths = resolveConfig(
-    { project },
-    { env, cwd: project, home: env.HOME!, uid, memory: 2 ** 34, cpus: 4 },
-  ).paths;
+  home = makeHome();
+  ({ base, project, env, paths } = home);
 });
 
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-function cloche(...args: string[]) {
-  return clocheWith({}, ...args);
-}
-
-function clocheWith(more: Record<string, string>, ...args: string[]) {
-  const run = spawnSync(process.execPath, [MAIN, ...args], {
-    cwd: project,
-    env: { ...env, ...more },
-    encoding: "utf8",
-    input: "",
-  });
-  return { code: run.status, out: run.stdout, err: run.stderr };
-}
+const cloche = (...args: string[]) => runCloche(home, args);
+const clocheWith = (more: Record<string, string>, ...args: string[]) => runCloche(home, args, more);
 
 /** What a server leaves: a session with `cells` cells, held while `holds`. */
 function serve(cells: number, { name = "main", code = "1" } = {}): Disposable {

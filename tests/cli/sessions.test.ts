@@ -1,64 +1,32 @@
 // `cloche sessions` as a person runs it: the real program, on a store with real states in it.
-import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { expendable } from "../../src/cli/sessions-prune.ts";
-import { resolveConfig } from "../../src/config/config.ts";
 import { type Paths, prepareState } from "../../src/config/paths.ts";
 import { type Lease, Owners } from "../../src/snapshots/lease.ts";
 import { SqliteStore } from "../../src/snapshots/sqlite.ts";
 import { bytes, covariable } from "../snapshots/states.ts";
+import { type Home, makeHome, runCloche } from "./home.ts";
 
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const PNG = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",
 );
 const LARGE = 200_000;
+let home: Home;
 let base: string;
-let project: string;
-let env: Record<string, string>;
 let paths: Paths;
 
 beforeEach(() => {
-  base = realpathSync(mkdtempSync(join(tmpdir(), "cloche-cli-")));
-  project = join(base, "project");
-  for (const directory of [project, join(base, "home")]) mkdirSync(directory);
-  env = {
-    PATH: process.env.PATH ?? "",
-    HOME: join(base, "home"),
-    XDG_STATE_HOME: join(base, "state"),
-    XDG_CONFIG_HOME: join(base, "config"),
-  };
-  paths = resolveConfig(
-    { project },
-    { env, cwd: project, home: env.HOME!, uid: process.getuid!(), memory: 2 ** 34, cpus: 4 },
-  ).paths;
+  home = makeHome();
+  ({ base, paths } = home);
   prepareState(paths, process.getuid!());
 });
 
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-function cloche(...args: string[]) {
-  const run = spawnSync(process.execPath, [MAIN, "sessions", ...args], {
-    cwd: project,
-    env,
-    encoding: "utf8",
-  });
-  return { code: run.status, out: run.stdout, err: run.stderr };
-}
+const cloche = (...args: string[]) => runCloche(home, ["sessions", ...args]);
 
 /** A server that runs cells, each leaving one variable with the bytes of its code. */
 class Server implements Disposable {
@@ -278,6 +246,6 @@ describe("export", () => {
     expect(cloche("export", "main", "--format", "py", "-o", path).code).toBe(0);
     expect(cloche("export", "main", "--format", "py", "-o", path).err).toContain("exists already");
     expect(cloche("export", "main", "--format", "pdf")).toMatchObject({ code: 2 });
-    expect(existsSync(join(project, "main.ipynb"))).toBe(false);
+    expect(existsSync(join(home.project, "main.ipynb"))).toBe(false);
   });
 });

@@ -14,7 +14,7 @@ from json import dumps
 from types import ModuleType
 from typing import Any
 
-from cloche_kernel.checkpoints import chunks, modules, process_state, reach, workspace
+from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
 from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
@@ -52,6 +52,8 @@ class Checkpoints:
         self._shell = shell
         self._send = send
         self._proof = proof
+        #: the latest cell's code, and the names that it speaks of
+        self._spoken: tuple[str, frozenset[str] | None] | None = None
         self.groups = Groups()
         self.bindings = Bindings(namespace, hidden)
         self.modules = modules.Modules()
@@ -109,6 +111,13 @@ class Checkpoints:
         self._files = {}
         self.file_chunks.clear()
 
+    def may_lose(self, code: str) -> bool:
+        """A quick guess whether the cell that ran `code` made something that cannot be kept."""
+        if not suspects.may_bind(code):
+            return False
+        names = self._names_in(code)
+        return names is None or suspects.any_among(names, self._namespace)
+
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
         """Takes down what cell `cell` changed and sends it. `code` None: anything may have changed."""
         # The shell keeps the last result, and with an error all its frames: nothing of the session's.
@@ -158,7 +167,7 @@ class Checkpoints:
         ran_beside, self._ran_beside = self._ran_beside, beside
         if code is None or beside or ran_beside or self._elsewhere.reached is None:
             return None
-        named = reach.names_in(code, self._shell.transform_cell)
+        named = self._names_in(code)
         if named is None:
             return None
         everywhere = self.modules.names() | self._elsewhere.reached | self._given
@@ -169,6 +178,12 @@ class Checkpoints:
             # Something was bound under a name that the code does not spell out: then more may have happened.
             return None
         return reached | changed
+
+    def _names_in(self, code: str) -> frozenset[str] | None:
+        """Told once for a cell, whose answer and whose state both ask."""
+        if self._spoken is None or self._spoken[0] is not code:
+            self._spoken = code, reach.names_in(code, self._shell.transform_cell)
+        return self._spoken[1]
 
     def _is_module(self, name: str) -> bool:
         return type(self._namespace.get(name)) is ModuleType
@@ -221,11 +236,6 @@ class Checkpoints:
         except MemoryError:
             return None, "no memory is left to write it down"
         except BaseException as error:
-            inner: BaseException | None = error
-            while inner is not None:
-                if isinstance(inner, NotKept):
-                    return None, str(inner)
-                inner = inner.__cause__ or inner.__context__
             return None, f"{type(error).__name__}: {str(error)[:200]}"
 
     def _has(self, cut: Cut) -> bool:
@@ -257,7 +267,7 @@ class Checkpoints:
 
     def _take_process(self, cell: int) -> list[Group]:
         looked = process_state.look()
-        if (looked == self._process and PROCESS in self.groups) or (looked == self._process and not self.groups):
+        if looked == self._process and (PROCESS in self.groups or not self.groups):
             return []
         self._process = looked
         taken, _ = self._attempt({PROCESS: looked})
@@ -304,22 +314,21 @@ class Checkpoints:
         return [name for name, _ in pieces]
 
     def _send_manifest(self, cell: int, fresh: list[Group]) -> dict[str, Any]:
+        members = self.groups.members()
         manifest: dict[str, Any] = {
             "groups": [group.described for group in fresh if group.described is not None],
-            "members": self.groups.members(),
             "lost": self.groups.lost(),
             "versions": versions(),
             "tokens": self.groups.tokens(),
         }
-        rest = dumps({key: value for key, value in manifest.items() if key != "members"}, separators=(",", ":"))
+        rest = dumps(manifest, separators=(",", ":"))
         # Ten thousand digests take a JSON encoder longer than all else together.
-        members = '","'.join(manifest["members"])
-        listed = f'["{members}"]' if members else "[]"
+        listed = '["' + '","'.join(members) + '"]' if members else "[]"
         text = f'{rest[:-1]},"members":{listed}}}'.encode("utf-8", "surrogatepass")
         for start in range(0, max(1, len(text)), _MANIFEST_PIECE):
             last = start + _MANIFEST_PIECE >= len(text)
             self._send({"type": "checkpoint", "cell": cell, "last": last}, text[start : start + _MANIFEST_PIECE])
-        return manifest
+        return {**manifest, "members": members}
 
 
 def _calls_something(code: str) -> bool:

@@ -12,7 +12,6 @@ import builtins
 import io
 import pickle
 import re
-import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable
@@ -32,6 +31,7 @@ from cloche_kernel.checkpoints import (
     libraries,
     rebuild,
     runtime,
+    singletons,
 )
 from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 from cloche_kernel.checkpoints.deep import with_deep_stack
@@ -187,7 +187,7 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
         return arrays.reduce_array(obj, scope)
     if _is_straight(kind):
         return instances.reduce_instance(obj, scope)
-    singleton = _name_of_singleton(obj, kind)
+    singleton = singletons.place_of(obj, kind)
     if singleton is not None:
         return rebuild.attribute, singleton
     for reducer in (arrays.reduce_array, frames.reduce_frame, libraries.reduce_library_value):
@@ -216,24 +216,6 @@ def _is_straight(kind: type) -> bool:
         known = kind.__module__ == "__main__" and not issubclass(kind, BaseException)
         known = _straight[kind] = known and all(owner.__module__ in _COMMON for owner in kind.__mro__)
     return known
-
-
-_tables: dict[str, tuple[int, dict[int, str]]] = {}
-
-
-def _name_of_singleton(obj: Any, kind: type) -> tuple[str, str] | None:
-    """Where a module keeps this very object: sentinels are compared by identity, so copies would be false."""
-    name: Any = getattr(kind, "__module__", None)
-    module = sys.modules.get(name) if isinstance(name, str) else None
-    if module is None or name in ("__main__", "builtins"):
-        return None
-    members = vars(module)
-    size, table = _tables.get(name, (-1, {}))
-    if size != len(members):
-        table = {id(value): key for key, value in list(members.items()) if isinstance(key, str)}
-        _tables[name] = (len(members), table)
-    key = table.get(id(obj))
-    return (name, key) if key is not None and members.get(key) is obj else None
 
 
 _REDUCERS: dict[type, _Reducer] = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 # Bound here, so that a cell that replaces it does not replace ours.
@@ -239,6 +238,3 @@ def _bind(state: Checkpoints, namespace: dict[str, Any], values: dict[str, Any],
 
 def _chunks(members: list[dict[str, Any]]) -> list[str]:
     return [name for member in members for part in (member["header"], *member["buffers"]) for name in part]
-
-
-Restore = Callable[[dict[str, Any]], Restored]

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 from typing import Any
-
-from cloche_kernel.checkpoints import reach
 
 #: code without any of it changes nothing that has a name
 _MAY_BIND = re.compile(r"[=(\[@%!.;]|\b(?:import|def|class|for|with|del|match)\b")
@@ -24,12 +22,14 @@ _PLAIN_NAMES = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("panda
 _LOOK_AT = 100
 
 
-def may_have_made_some(code: str, namespace: dict[str, Any], transform: Callable[[str], str]) -> bool:
-    """Whether a variable that `code` speaks of holds more than plain data."""
-    if not _MAY_BIND.search(code):
-        return False
-    names = reach.names_in(code, transform)
-    return names is None or any(not _is_plain(namespace[name]) for name in names if name in namespace)
+def may_bind(code: str) -> bool:
+    """Whether code may make or change anything that has a name."""
+    return _MAY_BIND.search(code) is not None
+
+
+def any_among(names: Iterable[str], namespace: Mapping[str, Any]) -> bool:
+    """Whether one of these variables holds more than plain data."""
+    return any(not _is_plain(namespace[name]) for name in names if name in namespace)
 
 
 def _is_plain(value: Any, deep: bool = True) -> bool:

@@ -25,10 +25,6 @@ def _tally(walk: Walk, refs: Any) -> list[Any]:
     return ["tally"]
 
 
-def _index(walk: Walk, index: Any) -> list[Any]:
-    return []
-
-
 def _backed(walk: Walk, thing: Any) -> list[Any]:
     return [walk.ref(thing._ndarray), walk.ref(thing.dtype)]
 

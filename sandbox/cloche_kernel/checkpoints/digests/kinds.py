@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-import sys
 from typing import Any
 
+from cloche_kernel.checkpoints import singletons
 from cloche_kernel.checkpoints.digests import code, content, interpreter, libraries, objects
 from cloche_kernel.checkpoints.digests.walk import Describe, Walk
 
@@ -89,22 +89,10 @@ def _by_its_word(kind: type) -> Describe:
     return handler
 
 
-_tables: dict[str, tuple[int, dict[int, str]]] = {}
-
-
 def _name_of_singleton(thing: Any, kind: type) -> str | None:
     """Where the module of its type keeps this very object, or which member of its enumeration it is."""
     if isinstance(thing, enum.Enum):
         members = kind._member_map_  # type: ignore[attr-defined]
         return f"{code.name_of(kind)}.{thing._name_}" if members.get(thing._name_) is thing else None
-    name = str(kind.__module__)
-    module = sys.modules.get(name)
-    if module is None or name in ("__main__", "builtins"):
-        return None
-    members = vars(module)
-    size, table = _tables.get(name, (-1, {}))
-    if size != len(members):
-        table = {id(value): key for key, value in list(members.items()) if isinstance(key, str)}
-        _tables[name] = (len(members), table)
-    key = table.get(id(thing))
-    return f"{name}.{key}" if key is not None and members.get(key) is thing else None
+    place = singletons.place_of(thing, kind)
+    return None if place is None else ".".join(place)
