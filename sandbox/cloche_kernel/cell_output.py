@@ -43,6 +43,10 @@ class CellOutput:
         self._settle(TAIL_BYTES)
         self.cell = None
 
+    def result(self, text: bytes) -> None:
+        """A shown value that came beside the pipe, behind what is in there."""
+        self._emit(self._gate.push(text), 0, b"")
+
     def before_image(self) -> None:
         """Everything written so far goes out, so that the image has its place behind it."""
         self._settle(_TAIL_BEFORE_IMAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cloche_kernel.frames import FrameReader, Header, encode
 
@@ -41,6 +42,8 @@ class HostLine:
         self._on_clear = clear
         self._reader = FrameReader()
         self._outbox = bytearray()
+        #: frames that go out together
+        self._gathered: list[bytes] | None = None
         for descriptor in (incoming, outgoing):
             os.set_blocking(descriptor, False)
         poll.register(incoming, select.POLLIN)
@@ -75,8 +78,22 @@ class HostLine:
     def send(self, header: Header, payload: bytes = b"") -> None:
         self.write(encode(header, payload))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Frames sent within it go out at its end, so that the host wakes once for all of them."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            if gathered:
+                self.write(b"".join(gathered))
+
     def write(self, frame: bytes) -> None:
-        """Sends a whole frame, or keeps what does not go out now."""
+        """Sends whole frames, or keeps what does not go out now."""
+        if self._gathered is not None:
+            self._gathered.append(frame)
+            return
         if not self._outbox:
             try:
                 sent = os.write(self._out, frame)

@@ -281,18 +281,19 @@ class Supervisor:
             self._line_closed(kernel)
             return
         try:
-            for header, _, frame in self._kernel_reader.push(chunk):
-                if self._ended_for is not None:
-                    return  # it is being killed: what it still says is not heard
-                self._rules.budget -= 1
-                self._on_kernel(kernel, header, frame)
+            with self._host.together():
+                for header, payload, frame in self._kernel_reader.push(chunk):
+                    if self._ended_for is not None:
+                        return  # it is being killed: what it still says is not heard
+                    self._rules.budget -= 1
+                    self._on_kernel(kernel, header, payload, frame)
             if self._rules.budget <= 0:
                 self._unregister(kernel.line.fileno())
         except frames.FrameError as error:
             self._unregister(kernel.line.fileno())
             self._end_kernel(f"it broke the protocol: {error}")
 
-    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], frame: bytes) -> None:
+    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
         if kind == "started" and not kernel.pid:
             kernel.pid = int(header["pid"])
@@ -306,6 +307,9 @@ class Supervisor:
             self._refuse(header)
             return
         self._output.drain()
+        if kind == "result":
+            self._output.result(payload)
+            return
         if kind == "display":
             self._output.before_image()
             self._tell_kernel(frames.encode({"type": "ack", "id": header.get("display")}))

@@ -365,24 +365,23 @@ export class Session {
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
+      void this.record(cell);
       const view = cell.view();
-      try {
-        this.options.store.endCell(this.id, cell.number, {
-          status: view.status,
-          duration: view.duration,
-          output: view.text,
-          error: view.error ?? null,
-          dropped: view.dropped,
-          images: view.images,
-        });
-        this.unkept.delete(cell.number);
-      } catch (error) {
-        this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(error).sentence}`);
-        const [oldest] = this.unkept.keys();
-        if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
-      }
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
+  }
+
+  private async record(cell: Cell): Promise<void> {
+    const { status, duration, text, error, dropped, images } = cell.view();
+    try {
+      const result = { status, duration, output: text, error: error ?? null, dropped, images };
+      await this.options.store.endCell(this.id, cell.number, result);
+      this.unkept.delete(cell.number);
+    } catch (failure) {
+      this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(failure).sentence}`);
+      const [oldest] = this.unkept.keys();
+      if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
+    }
   }
 
   /** Waits for a cell, at most `waitMs`, passing on its last line; a withdrawn call interrupts it. */

@@ -110,7 +110,7 @@ export class StateKeeper {
   checkpoint(cell: number, capture: Capture): void {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
-    this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
+    this.captured.get(cell)?.unkept.resolve("lost" in capture ? unkeepable(cell, capture) : []);
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
@@ -193,7 +193,9 @@ export class StateKeeper {
     try {
       if (this.failure) throw this.failure;
       if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
-      const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
+      const data = this.loadedFiles();
+      if ("same" in capture) return await store.repeat(session, cell, data);
+      const checkpoint = await store.commit(session, cell, capture, data);
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       this.passOn();
       return checkpoint;

@@ -2,11 +2,22 @@
 import { closeSync, fdatasync, openSync } from "node:fs";
 import { promisify } from "node:util";
 import type Database from "better-sqlite3";
+import { type Deferred, deferred } from "../shared/async.ts";
 
 const datasync = promisify(fdatasync);
 
+/** `milliseconds` that a write which nobody waits for may stay in memory. */
+const LATER_MS = 2;
+
+interface Later {
+  work: () => unknown;
+  done: Deferred<unknown>;
+}
+
 export class Statements {
   readonly database: Database.Database;
+  #later: Later[] = [];
+  #timer: NodeJS.Timeout | undefined;
   #log: number | undefined;
   readonly #prepared = new Map<string, Database.Statement>();
   /** Made once, because making one takes longer than a small write. */
@@ -31,7 +42,51 @@ export class Statements {
 
   /** A transaction that takes the write lock first, so that what it reads stays true until it commits. */
   atomically<T>(work: () => T): T {
+    this.catchUp();
     return this.#transaction.immediate(work) as T;
+  }
+
+  /** Such a transaction that does not wait for what comes `later`, which then follows it at once. */
+  ahead<T>(work: () => T): T {
+    if (this.#later.length > 0) setImmediate(() => this.catchUp());
+    return this.#transaction.immediate(work) as T;
+  }
+
+  /**
+   * Does `work` in a transaction within milliseconds, together with what else was put off: for what the record should
+   * have soon and no answer waits for. A failure of one is its own.
+   */
+  later<T>(work: () => T): Promise<T> {
+    const done = deferred<unknown>();
+    this.#later.push({ work, done });
+    this.#timer ??= setTimeout(() => this.catchUp(), LATER_MS);
+    return done.promise as Promise<T>;
+  }
+
+  /** Does now what was put off. */
+  catchUp(): void {
+    if (this.#later.length === 0 || this.database.inTransaction) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const due = this.#later;
+    this.#later = [];
+    const tell: (() => void)[] = [];
+    try {
+      this.#transaction.immediate(() => {
+        for (const { work, done } of due) {
+          try {
+            const result = due.length > 1 ? this.#transaction(work) : work();
+            tell.push(() => done.resolve(result));
+          } catch (error) {
+            if (due.length === 1 || !this.database.inTransaction) throw error;
+            tell.push(() => done.reject(error));
+          }
+        }
+      });
+      for (const say of tell) say();
+    } catch (error) {
+      for (const { done } of due) done.reject(error);
+    }
   }
 
   /**
@@ -55,6 +110,7 @@ export class Statements {
   }
 
   close(): void {
+    this.catchUp();
     if (this.#log !== undefined) closeSync(this.#log);
     this.#log = undefined;
     this.database.close();
