@@ -66,6 +66,8 @@ class Checkpoints:
         self._ran_beside = False
         #: edition of the groups, what else a state says, and its members: those of the state that went out last
         self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
+        #: nothing is known of what the host has
+        self._forgotten = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         #: variables that a cell stored in a module
@@ -93,6 +95,7 @@ class Checkpoints:
         for group, _ in groups:
             self.groups.add(group)
         self._known.update(known)
+        self._forgotten = False
         self._count_references()
 
     def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
@@ -115,6 +118,7 @@ class Checkpoints:
         self._process = {}
         self._files = {}
         self.file_chunks.clear()
+        self._forgotten = True
 
     def may_lose(self, code: str) -> bool:
         """A quick guess whether the cell that ran `code` made something that cannot be kept."""
@@ -147,9 +151,10 @@ class Checkpoints:
             self.groups.hold(parts.holds)
             del parts
         self._elsewhere.look(self.groups.holds, lambda: self._values(None), ours)
-        if code is None or now or gone or _calls_something(code):
+        if code is None or self._forgotten or now or gone or _calls_something(code):
             fresh += self._take_process(cell)
             fresh += self._take_files(cell)
+        self._forgotten = False
         return self._send_manifest(cell, fresh)
 
     def _modules_gone(self) -> set[str]:
@@ -170,7 +175,7 @@ class Checkpoints:
             self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
         ran_beside, self._ran_beside = self._ran_beside, beside
-        if code is None or beside or ran_beside or self._elsewhere.reached is None:
+        if code is None or self._forgotten or beside or ran_beside or self._elsewhere.reached is None:
             return None
         named = self._names_in(code)
         if named is None:

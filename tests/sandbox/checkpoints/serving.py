@@ -117,6 +117,11 @@ class Serving:
         found = restore(json.loads(request), self._state, self._shell.user_ns, self._shell)
         return {"bound": found.bound, "failed": found.failed, "notes": found.notes}
 
+    def forget(self) -> None:
+        """The host has nothing any more."""
+        assert self._state is not None
+        self._state.forget()
+
     def bind_placeholders(self, names: list[str]) -> None:
         from cloche_kernel.checkpoints.placeholder import Placeholder
 

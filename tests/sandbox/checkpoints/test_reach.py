@@ -106,3 +106,14 @@ def test_an_empty_session_comes_back_empty(session: Session) -> None:
     session.run("x = 1")
     session.reset(1)
     assert session.run("x").error == "NameError"
+
+
+@pytest.mark.parametrize("cell", ["1 + 1", "pass", "alone.append(6)"])
+def test_the_first_state_after_the_host_lost_everything_is_whole(session: Session, cell: str, tmp_path: Path) -> None:
+    session.run(_START)
+    session.kernel.ask("forget")
+    session.store = Store(tmp_path)
+    session.run(cell)
+    before = session.canon()
+    session.kill()
+    assert session.canon() == before
