@@ -94,6 +94,10 @@ class KernelRules:
                 del self._bodies[next(iter(self._bodies))]
         return True
 
+    def owes(self, cell: object) -> bool:
+        """Is the state after `cell` the next to come?"""
+        return bool(self._uncaptured) and self._uncaptured[0] == cell
+
     def unanswered(self) -> list[object]:
         """The host calls of the cell that just ended which the host answers no more; they are forgotten."""
         calls = list(self._calls)

@@ -91,6 +91,8 @@ class Supervisor:
             elif self._kernel is not None and descriptor == self._kernel.output:
                 if self._output.read() is None:
                     self._unregister(descriptor)
+            elif self._kernel is not None and descriptor == self._kernel.states.fileno():
+                self._read_states(self._kernel)
             elif self._zygote is not None and descriptor == self._zygote.socket.fileno() and self._zygote.is_gone():
                 self._unregister(descriptor)
         self._chores(time.monotonic())
@@ -128,8 +130,8 @@ class Supervisor:
             self._watch_scratch()
         if self._fork_deadline is not None and now >= self._fork_deadline:
             self.start()
-        if self._rules.budget <= 0 and self._rules.refill(now) and self._kernel is not None:
-            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
+        if self._rules.budget <= 0 and self._rules.refill(now):
+            self._let_on()
         pid = self._kernel.pid if self._kernel is not None else 0
         listening = pid and not self._paused and not self._host.congested
         if listening and self._rules.stalled(self._kernel_reader.pending, pid, now):
@@ -142,7 +144,7 @@ class Supervisor:
 
     def _watch_memory(self) -> None:
         limit = self._boot["memory"]
-        if processes.private_bytes() + processes.mounted_bytes() > limit:
+        if processes.private_bytes() + processes.mounted_bytes() > limit and not processes.end_least():
             self._end_kernel(f"it used more than its memory limit of {limit // 1_048_576} MiB")
 
     # Zygote and kernel --------------------------------------------------------------------------------------------
@@ -158,16 +160,14 @@ class Supervisor:
 
     def _fork(self, zygote: Zygote) -> None:
         if self._kernel is not None:
-            self._unregister(self._kernel.line.fileno())
-            self._unregister(self._kernel.output)
+            self._hold_back()
             self._kernel.close()
         if self._output.cell is not None:
             # It was handed to a kernel that never came to be.
             self._host.send({"type": "exited", "id": self._output.cell, "reason": "it could not be started"})
         self._kernel, self._kernel_reader, self._rules = zygote.fork(), frames.FrameReader(), KernelRules()
         self._output.attach(self._kernel.output)
-        self._poll.register(self._kernel.line.fileno(), select.POLLIN)
-        self._poll.register(self._kernel.output, select.POLLIN)
+        self._let_on()
         self._fork_deadline = time.monotonic() + _ZYGOTE_SECONDS
 
     def _restart(self, ready_id: str, wipe: bool) -> None:
@@ -287,11 +287,25 @@ class Supervisor:
                         return  # it is being killed: what it still says is not heard
                     self._rules.budget -= 1
                     self._on_kernel(kernel, header, payload, frame)
-            if self._rules.budget <= 0:
-                self._unregister(kernel.line.fileno())
         except frames.FrameError as error:
+            self._break_off(kernel, error)
+        if self._rules.budget <= 0:
             self._unregister(kernel.line.fileno())
-            self._end_kernel(f"it broke the protocol: {error}")
+
+    def _read_states(self, kernel: KernelProcess) -> None:
+        if self._rules.budget <= 0 or self._host.congested or self._ended_for is not None:
+            self._unregister(kernel.states.fileno())
+            return
+        try:
+            if not kernel.states.read(self._rules, self._host.write):
+                self._unregister(kernel.states.fileno())
+        except frames.FrameError as error:
+            self._break_off(kernel, error)
+
+    def _break_off(self, kernel: KernelProcess, error: frames.FrameError) -> None:
+        self._unregister(kernel.line.fileno())
+        self._unregister(kernel.states.fileno())
+        self._end_kernel(f"it broke the protocol: {error}")
 
     def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
@@ -302,6 +316,11 @@ class Supervisor:
             self._host.send({"type": "ready", "id": self._ready_id, "python": header["python"]})
             return
         if kind not in KERNEL_TYPES:
+            return
+        if kind in ("chunk", "checkpoint") and not self._rules.owes(header.get("cell")):
+            kernel.states.finish(self._rules, self._host.write)
+        if kind == "uncaptured":
+            kernel.states.give_up(header.get("cell"), self._rules, self._host.write)
             return
         if not self._rules.allows(header, self._output.cell):
             self._refuse(header)
@@ -352,13 +371,13 @@ class Supervisor:
     def _hold_back(self) -> None:
         """A host that reads slowly slows the kernel down, instead of filling this process."""
         if self._kernel is not None:
-            self._unregister(self._kernel.line.fileno())
-            self._unregister(self._kernel.output)
+            for descriptor in self._kernel.descriptors:
+                self._unregister(descriptor)
 
     def _let_on(self) -> None:
         if self._kernel is not None:
-            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
-            self._poll.register(self._kernel.output, select.POLLIN)
+            for descriptor in self._kernel.descriptors:
+                self._poll.register(descriptor, select.POLLIN)
 
     def _unregister(self, descriptor: int) -> None:
         try:

@@ -7,18 +7,22 @@ The manifest names every group of the session by its digest; a group the cell di
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 # Bound here, so that a cell that replaces it does not replace ours.
 from json import dumps
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
+from cloche_kernel import tracebacks
 from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
+from cloche_kernel.checkpoints.beside import PIECE_BYTES, Beside, Lost, Send
 from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
-from cloche_kernel.checkpoints.groups import partition
+from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
 from cloche_kernel.checkpoints.held import Cut, Group, Groups
 from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
@@ -29,16 +33,43 @@ PROCESS = "\0process"
 FILES = "\0files"
 #: seconds that taking down one group may take
 _SECONDS = 20.0
-_MANIFEST_PIECE = 524_288
 _NONE_SENT: tuple[int, dict[str, Any], frozenset[str]] = (0, {}, frozenset())
+#: what a fork beside a cell may take longer, in times
+_SLOWER = 4
+#: objects, and seconds of last time, from which on the next cell does not wait for them: a fork takes about as long
+_MOST_OBJECTS = 100_000
+_MOST_SECONDS = 0.1
 
-Send = Callable[[dict[str, Any], Any], None]
-#: asks a fresh process whether what was taken comes back as it was; None, or why not
-Proof = Callable[[Taken, dict[str, Any]], "str | None"]
+
+class Proof(Protocol):
+    """Asks a fresh process whether what was taken comes back as it was; None, or why not."""
+
+    seconds: float
+    #: structures that need no proof any more
+    proven: set[int]
+
+    def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None: ...
+
+
+@dataclass
+class _Learned:
+    """What a fork that took a state down found, for the kernel."""
+
+    dropped: set[str]
+    groups: list[Group]
+    holds: dict[str, int]
+    known: set[str]
+    elsewhere: tuple[int | None, frozenset[str] | None]
+    #: what the state says beside its groups, and its members
+    sent: tuple[dict[str, Any], frozenset[str]]
+    proven: set[int]
 
 
 class Checkpoints:
-    """What the host knows of this session's state. `send` takes one frame to the host."""
+    """
+    What the host knows of this session's state. `send` takes one frame to the host; `beside` takes down in a fork what
+    the next cell should not wait for.
+    """
 
     def __init__(
         self,
@@ -47,12 +78,18 @@ class Checkpoints:
         shell: Any,
         send: Send,
         proof: Proof | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._namespace = namespace
         self._hidden = hidden
         self._shell = shell
         self._send = send
         self._proof = proof
+        self._beside = beside
+        #: this is a fork of the kernel
+        self._is_fork = False
+        #: a fork failed: the next state is taken down without one
+        self._forks_failed = False
         #: the latest cell's code, and the names that it speaks of
         self._spoken: tuple[str, frozenset[str] | None] | None = None
         self.groups = Groups()
@@ -128,7 +165,10 @@ class Checkpoints:
         return names is None or suspects.any_among(names, self._namespace)
 
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
-        """Takes down what cell `cell` changed and sends it. `code` None: anything may have changed."""
+        """
+        Takes down what cell `cell` changed and sends it, or has a fork do so. `code` None: anything may have changed.
+        """
+        self.settle()
         # The shell keeps the last result, and with an error all its frames: nothing of the session's.
         self._shell.last_execution_result = None
         changed, gone = self.bindings.changed()
@@ -138,24 +178,127 @@ class Checkpoints:
         for name in now:
             if name in self.groups:
                 touched |= self.groups[name].names
+        now.update(self._values(touched - now.keys()))
+        around = code is None or self._forgotten or bool(now) or bool(gone) or _calls_something(code)
+        parts = self._parts(now, touched) if now else None
+        fresh: list[Group] = []
+        if now and parts is None and self._beside is not None and not self._forks_failed and self._beside.fits():
+            # What the next cell changes under a fork is taken down before.
+            fresh = self._take_process(cell) + self._take_files(cell)
+            if self._begin(self._beside, cell, now, touched, fresh):
+                return {}
+        fresh += self._take(cell, now, touched, parts)
+        if around:
+            fresh += self._take_process(cell)
+            fresh += self._take_files(cell)
+        self._forgotten = self._forks_failed = False
+        manifest, pieces = self._manifest(fresh)
+        for number, piece in enumerate(pieces, 1):
+            self._send({"type": "checkpoint", "cell": cell, "last": number == len(pieces)}, piece)
+        return manifest
+
+    # Beside the next cell ---------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a fork takes down the state after the last cell."""
+        return self._beside is not None and self._beside.cell is not None
+
+    def fileno(self) -> int:
+        """Readable once that fork has ended."""
+        return -1 if self._beside is None else self._beside.fileno()
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Learns what the fork found once it has ended; waits for that at most `seconds`, None: as long as it works."""
+        beside = self._beside
+        if beside is None or beside.cell is None or not beside.ended(seconds):
+            return
+        cell = beside.cell
+        try:
+            learned: _Learned | None = beside.result()
+        except Lost:
+            learned = None
+            self._send({"type": "uncaptured", "cell": cell}, b"")
+        self._forks_failed = learned is None
+        if learned is None or self._forgotten:
+            self.forget()
+            return
+        for name in learned.dropped:
+            self.groups.drop(name)
+        for group in learned.groups:
+            self.groups.add(group)
+        self.groups.hold(learned.holds)
+        self._sent = self.groups.edition, *learned.sent
+        self._known |= learned.known
+        self._elsewhere.learn(learned.elsewhere)
+        if self._proof is not None:
+            self._proof.proven |= learned.proven
+
+    def _parts(self, now: dict[str, Any], touched: set[str]) -> Partition | None:
+        """What shares something; None where that, or taking it down, is expected to take long."""
+        ours = Scope.of(self._namespace, self._shell).names_of_ours
+        if self._beside is None or self._forks_failed:
+            return partition(now, ours, self._namespace)
+        groups = {id(group): group.seconds for group in map(self.groups.__getitem__, touched)}
+        if sum(groups.values()) > _MOST_SECONDS:
+            return None
+        try:
+            return partition(now, ours, self._namespace, _MOST_OBJECTS)
+        except TooMany:
+            return None
+
+    def _begin(self, beside: Beside, cell: int, now: dict[str, Any], touched: set[str], fresh: list[Group]) -> bool:
+        """Whether a fork takes down what is left of the state after `cell`; else nothing has changed."""
+        self._elsewhere.tidy(self.groups.holds)
+        known = frozenset(self._known)
+
+        def work(send: Send) -> tuple[_Learned | None, list[bytes]]:
+            self._is_fork = True
+            self._send = send
+            self._elsewhere.is_fork = True
+            proven: set[int] = set()
+            if self._proof is not None:
+                proven = set(self._proof.proven)
+                self._proof.seconds *= _SLOWER
+            try:
+                groups = self._take(cell, now, touched, None)
+                _, pieces = self._manifest(fresh + groups)
+            except BaseException as error:
+                reason = tracebacks.describe(type(error), error, None).text
+                return None, [dumps({"failed": reason.strip()[-500:]}).encode("utf-8", "replace")]
+            learned = self._proof.proven - proven if self._proof is not None else set()
+            return _Learned(
+                touched,
+                groups,
+                self.groups.holds_of(now),
+                self._known - known,
+                self._elsewhere.learned(),
+                self._sent[1:],
+                learned,
+            ), pieces
+
+        begun = beside.begin(cell, work)
+        if begun:
+            self._forgotten = False
+        return begun
+
+    # What is taken down -----------------------------------------------------------------------------------------------
+
+    def _take(self, cell: int, now: dict[str, Any], touched: set[str], parts: Partition | None) -> list[Group]:
+        """Takes down the variables `now`, in place of what there was of `touched`."""
         before = {name: self.groups[name] for name in touched if name in self.groups}
         for name in touched:
             self.groups.drop(name)
-        now.update(self._values(touched - now.keys()))
         fresh: list[Group] = []
         ours = Scope.of(self._namespace, self._shell).names_of_ours
         if now:
-            parts = partition(now, ours, self._namespace)
+            parts = parts or partition(now, ours, self._namespace)
             for names in parts.groups:
                 fresh += self._take_kin(cell, names, now, before)
             self.groups.hold(parts.holds)
             del parts
         self._elsewhere.look(self.groups.holds, lambda: self._values(None), ours)
-        if code is None or self._forgotten or now or gone or _calls_something(code):
-            fresh += self._take_process(cell)
-            fresh += self._take_files(cell)
-        self._forgotten = False
-        return self._send_manifest(cell, fresh)
+        return fresh
 
     def _modules_gone(self) -> set[str]:
         names, self._modules = self._modules, self.modules.names()
@@ -216,9 +359,12 @@ class Checkpoints:
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
     ) -> list[Group]:
         values = {name: now[name] for name in sorted(names)}
+        start = time.perf_counter()
         taken, reason = self._attempt(values)
         if taken is not None:
-            return [self._keep(cell, values, taken)]
+            kept = self._keep(cell, values, taken)
+            kept.seconds = time.perf_counter() - start
+            return [kept]
         made: list[Group] = []
         if len(values) > 1:
             failing = {name: why for name, value in values.items() if (why := self._attempt({name: value})[1])}
@@ -236,7 +382,8 @@ class Checkpoints:
                 return None, text_of(value)
         scope = Scope.of(self._namespace, self._shell)
         try:
-            cut = Cut.of(values, patiently(lambda: take(values, scope), _SECONDS))
+            patience = _SECONDS * (_SLOWER if self._is_fork else 1)
+            cut = Cut.of(values, patiently(lambda: take(values, scope), patience))
             wrong = self._proof(cut.taken, values) if self._proof is not None and not self._has(cut) else None
             return (None, wrong) if wrong else (cut, "")
         except NotKept as error:
@@ -244,6 +391,8 @@ class Checkpoints:
         except TooLong:
             return None, f"writing it down takes longer than {_SECONDS:.0f} s"
         except MemoryError:
+            if self._is_fork:
+                raise
             return None, "no memory is left to write it down"
         except BaseException as error:
             return None, f"{type(error).__name__}: {str(error)[:200]}"
@@ -323,21 +472,19 @@ class Checkpoints:
                 self._known.add(name)
         return [name for name, _ in pieces]
 
-    def _send_manifest(self, cell: int, fresh: list[Group]) -> dict[str, Any]:
+    def _manifest(self, fresh: list[Group]) -> tuple[dict[str, Any], list[bytes]]:
+        """What the session holds, and that in pieces as the host reads it."""
         members = self.groups.members()
         state = {"lost": self.groups.lost(), "versions": versions(), "tokens": self.groups.tokens()}
         if self._is_as_sent(state, members):
-            self._send({"type": "checkpoint", "cell": cell, "last": True}, b'{"same":true}')
-            return {"same": True}
+            return {"same": True}, [b'{"same":true}']
         manifest = {"groups": [group.described for group in fresh if group.described is not None], **state}
         rest = dumps(manifest, separators=(",", ":"))
         # Ten thousand digests take a JSON encoder longer than all else together.
         listed = '["' + '","'.join(members) + '"]' if members else "[]"
         text = f'{rest[:-1]},"members":{listed}}}'.encode("utf-8", "surrogatepass")
-        for start in range(0, max(1, len(text)), _MANIFEST_PIECE):
-            last = start + _MANIFEST_PIECE >= len(text)
-            self._send({"type": "checkpoint", "cell": cell, "last": last}, text[start : start + _MANIFEST_PIECE])
-        return {**manifest, "members": members}
+        pieces = [text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES)]
+        return {**manifest, "members": members}, pieces
 
     def _is_as_sent(self, state: dict[str, Any], members: list[str]) -> bool:
         """Was the state that went out last this very one? Notes this one."""

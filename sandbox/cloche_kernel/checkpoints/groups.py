@@ -49,8 +49,18 @@ class Partition:
     owner: dict[int, str]
 
 
-def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, Any]) -> Partition:
-    """The names of `values` in groups. `ours`: ids of what belongs to the kernel and is nobody's."""
+class TooMany(Exception):
+    """There are more objects than were to be looked at."""
+
+
+def partition(
+    values: dict[str, Any], ours: Iterable[int], namespace: dict[str, Any], most: int | None = None
+) -> Partition:
+    """
+    The names of `values` in groups. `ours`: ids of what belongs to the kernel and is nobody's.
+
+    Raises TooMany where there are clearly more than `most` objects, early enough to cost little.
+    """
     parent: dict[str, str] = {name: name for name in values}
 
     def find(name: str) -> str:
@@ -67,8 +77,9 @@ def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, 
     for name, value in values.items():
         if type(value) in _ATOMS:
             continue
-        walk = _Walk(namespace, owner, name, kept)
+        walk = _Walk(namespace, owner, name, kept, most)
         walk.from_root(value)
+        most = walk.left
         if walk.holds:
             holds[name] = walk.holds
         for other in walk.met:
@@ -94,7 +105,14 @@ class _Walk:
     variables that reached some of it before; `kept` holds what was seen, so that ids stay true.
     """
 
-    def __init__(self, namespace: dict[str, Any], owner: dict[int, str], name: str, kept: list[list[Any]]) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        owner: dict[int, str],
+        name: str,
+        kept: list[list[Any]],
+        most: int | None = None,
+    ) -> None:
         self._namespace = namespace
         self._owner = owner
         self._name = name
@@ -103,11 +121,21 @@ class _Walk:
         self.met: set[str] = set()
         self.count = 0
         self.holds = 0
+        #: objects that may still be looked at; None: any number
+        self.left = most
 
     def from_root(self, value: Any) -> None:
         level = [value]
         while level and self.count <= MOST_OBJECTS:
             level = self._next(self._new(level))
+            if self.left is not None:
+                self._spend(len(level))
+
+    def _spend(self, count: int) -> None:
+        assert self.left is not None
+        self.left -= count
+        if self.left < 0:
+            raise TooMany
 
     def _new(self, found: list[Any]) -> list[Any]:
         """Those that this variable is the first to reach, and what sharing says nothing of."""
@@ -154,8 +182,14 @@ class _Walk:
         self.count += len(fresh)
         self._kept.append(fresh)
         if plain:
+            if self.left is not None and len(plain) + sum(map(_size, plain)) > self.left:
+                raise TooMany
             found += gc.get_referents(*plain)
         return found
+
+
+def _size(container: Any) -> int:
+    return 1 if type(container) is types.CellType else len(container)
 
 
 def _is_unchanging(thing: Any, kind: type) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ class Group:
     lost: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: `names`, and those it shares something with that could not be kept, or that could where these could not
     kin: frozenset[str] = frozenset()
+    #: seconds that taking it down took
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.kin = self.kin or self.names
@@ -91,6 +94,9 @@ class Groups(dict[str, Group]):
         for name, count in references.items():
             self.holds += count - self._holds.get(name, 0)
             self._holds[name] = count
+
+    def holds_of(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: self._holds[name] for name in names if name in self._holds}
 
     def members(self) -> list[str]:
         """Digests of what is kept."""
