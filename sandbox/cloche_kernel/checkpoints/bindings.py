@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+#: the value that was shown last, which every cell may bind anew
+SHOWN = "_"
 _NOT_THE_SESSIONS = frozenset(
     {
         "_",
@@ -46,7 +48,8 @@ class Bindings:
             then_of = dict(zip(before, ids_before, strict=True))
             anew = [name for name, now in zip(names, ids, strict=True) if then_of.pop(name, None) != now]
             gone = set(then_of)
-        return {name for name in anew if self.shows(name)}, gone | {name for name in anew if not self.shows(name)}
+        gone.update(name for name in anew if not self.shows(name))
+        return {name for name in anew if self.shows(name)}, gone - {SHOWN}
 
     def shows(self, name: str) -> bool:
         """Whether it is a variable of the session's that exists."""

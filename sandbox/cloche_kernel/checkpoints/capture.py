@@ -19,10 +19,10 @@ from typing import Any, Protocol
 from cloche_kernel import tracebacks
 from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
 from cloche_kernel.checkpoints.beside import PIECE_BYTES, Beside, Lost, Send
-from cloche_kernel.checkpoints.bindings import Bindings
+from cloche_kernel.checkpoints.bindings import SHOWN, Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
-from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
+from cloche_kernel.checkpoints.groups import ATOMS, Partition, TooMany, partition
 from cloche_kernel.checkpoints.held import Cut, Group, Groups
 from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
@@ -101,6 +101,8 @@ class Checkpoints:
         self._files: dict[str, workspace.Entry] = {}
         self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
+        #: the value that was shown before the latest cell leads to nothing
+        self._shown_is_atom = True
         #: edition of the groups, what else a state says, and its members: those of the state that went out last
         self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
         #: nothing is known of what the host has
@@ -318,6 +320,7 @@ class Checkpoints:
             self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
         ran_beside, self._ran_beside = self._ran_beside, beside
+        shown_was_atom, self._shown_is_atom = self._shown_is_atom, type(self._namespace.get(SHOWN)) in ATOMS
         if code is None or self._forgotten or beside or ran_beside or self._elsewhere.reached is None:
             return None
         named = self._names_in(code)
@@ -325,12 +328,16 @@ class Checkpoints:
             return None
         everywhere = self.modules.names() | self._elsewhere.reached | self._given
         reached = reach.closure(named | everywhere, self.groups)
-        if reached is None:
+        if reached is None or (not shown_was_atom and self._speaks_of(SHOWN, named | everywhere, reached)):
             return None
         if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.
             return None
         return reached | changed
+
+    def _speaks_of(self, name: str, named: frozenset[str], reached: set[str]) -> bool:
+        """Whether a cell's code or what it reaches does."""
+        return name in named or any(name in (self.groups[other].mentions or ()) for other in reached)
 
     def _names_in(self, code: str) -> frozenset[str] | None:
         """Told once for a cell, whose answer and whose state both ask."""

@@ -22,7 +22,8 @@ from cloche_kernel.checkpoints.functions import is_by_reference
 
 #: objects looked at for one variable; one that holds more shares, for all we know, with every other
 MOST_OBJECTS = 20_000_000
-_ATOMS: frozenset[type] = frozenset(
+#: what leads to nothing that can change
+ATOMS: frozenset[type] = frozenset(
     {
         int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice,
         types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
@@ -75,7 +76,7 @@ def partition(
     holds: dict[str, int] = {}
     large: str | None = None
     for name, value in values.items():
-        if type(value) in _ATOMS:
+        if type(value) in ATOMS:
             continue
         walk = _Walk(namespace, owner, name, kept, most)
         walk.from_root(value)
@@ -91,7 +92,7 @@ def partition(
     if large is not None:
         # What else it holds was not seen, so it may share with anything that can be shared.
         for name, value in values.items():
-            if type(value) not in _ATOMS:
+            if type(value) not in ATOMS:
                 parent[find(name)] = find(large)
     grouped: dict[str, set[str]] = {}
     for name in parent:
@@ -143,7 +144,7 @@ class _Walk:
         fresh: list[Any] = []
         for thing in found:
             kind = type(thing)
-            if kind in _ATOMS:
+            if kind in ATOMS:
                 continue
             number = id(thing)
             if kind in _TRANSPARENT:
