@@ -23,7 +23,8 @@ from cloche_kernel import frames, probe, processes, quota
 from cloche_kernel.cell_output import CellOutput
 from cloche_kernel.forking import KernelProcess, Zygote, describe_exit
 from cloche_kernel.host_line import HostGone, HostLine
-from cloche_kernel.kernel_rules import KernelRules
+from cloche_kernel.kernel_rules import KernelRules, refusal
+from cloche_kernel.limits import Limits
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
 from cloche_kernel.startup import connect, read_boot
 
@@ -36,8 +37,6 @@ _DEAD_AFTER_TICKS = 12
 #: seconds between progress lines, and between two looks of the memory watchdog
 _PROGRESS_SECONDS = 0.25
 _WATCH_SECONDS = 0.05
-#: seconds between two looks at what /scratch holds
-_SCRATCH_SECONDS = 2.0
 #: seconds a zygote may take to import everything on a slow disk, and to fork
 _ZYGOTE_SECONDS = 60.0
 #: kernels in a row that may end before they are ready
@@ -59,7 +58,7 @@ class Supervisor:
         self._silent_ticks = 0
         self._next_tick = time.monotonic() + _TICK_SECONDS
         self._next_progress = 0.0
-        self._next_scratch = 0.0
+        self._limits = Limits(boot)
         self._ended_for: str | None = None
         self._failed_starts = 0
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -102,7 +101,7 @@ class Supervisor:
     def _next_chore(self, now: float) -> float:
         due = self._next_tick
         if self._output.cell is not None:
-            due = min(due, self._next_scratch)
+            due = min(due, self._limits.next_look)
             if self._boot["watchdog"] or self._output.last_line:
                 due = min(due, now + _WATCH_SECONDS)
         if self._fork_deadline is not None:
@@ -123,11 +122,9 @@ class Supervisor:
         if cell is not None and now >= self._next_progress and (line := self._output.last_line):
             self._next_progress = now + _PROGRESS_SECONDS
             self._host.send({"type": "progress", "id": cell}, line)
-        if self._boot["watchdog"] and (cell is not None or now >= self._next_scratch):
-            self._watch_memory()
-        if now >= self._next_scratch:
-            self._next_scratch = now + _SCRATCH_SECONDS
-            self._watch_scratch()
+        if excess := self._limits.excess(now, cell is not None):
+            self._end_kernel(excess)
+            self._limits.make_room()
         if self._fork_deadline is not None and now >= self._fork_deadline:
             self.start()
         if self._rules.budget <= 0 and self._rules.refill(now):
@@ -136,16 +133,6 @@ class Supervisor:
         listening = pid and not self._paused and not self._host.congested
         if listening and self._rules.stalled(self._kernel_reader.pending, pid, now):
             self._end_kernel("it broke the protocol: a message that stops halfway")
-
-    def _watch_scratch(self) -> None:
-        if excess := quota.excess("/scratch", self._boot["scratch"]):
-            self._end_kernel(excess)
-            quota.wipe("/scratch")
-
-    def _watch_memory(self) -> None:
-        limit = self._boot["memory"]
-        if processes.private_bytes() + processes.mounted_bytes() > limit and not processes.end_least():
-            self._end_kernel(f"it used more than its memory limit of {limit // 1_048_576} MiB")
 
     # Zygote and kernel --------------------------------------------------------------------------------------------
 
@@ -341,12 +328,8 @@ class Supervisor:
 
     def _refuse(self, header: dict[str, Any]) -> None:
         """Whoever waits in there, in a thread or a task of an earlier cell, waits no longer."""
-        if header["type"] == "display":
-            self._tell_kernel(frames.encode({"type": "ack", "id": header.get("display")}))
-        elif header["type"] == "call":
-            reason = {"code": "hostcall.refused", "message": "The cell that this call belongs to has ended."}
-            reply = {"type": "reply", "id": header.get("id"), "ok": False}
-            self._tell_kernel(frames.encode(reply, json.dumps(reason).encode()))
+        if answer := refusal(header):
+            self._tell_kernel(answer)
 
     def _line_closed(self, kernel: KernelProcess) -> None:
         """The kernel is dying, or user code closed its socket: a kernel that cannot answer is no kernel."""

@@ -6,34 +6,32 @@ The manifest names every group of the session by its digest; a group the cell di
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 # Bound here, so that a cell that replaces it does not replace ours.
 from json import dumps
-from types import ModuleType
 from typing import Any, Protocol
 
 from cloche_kernel import tracebacks
-from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
-from cloche_kernel.checkpoints.beside import PIECE_BYTES, Beside, Lost, Send
-from cloche_kernel.checkpoints.bindings import SHOWN, Bindings
+from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, workspace
+from cloche_kernel.checkpoints.affected import Affected
+from cloche_kernel.checkpoints.beside import Beside, Lost, Send
+from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
-from cloche_kernel.checkpoints.groups import ATOMS, Partition, TooMany, partition
-from cloche_kernel.checkpoints.held import Cut, Group, Groups
+from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
+from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned
+from cloche_kernel.checkpoints.kept_files import FILES, KeptFiles
+from cloche_kernel.checkpoints.manifests import Manifests
 from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
 from cloche_kernel.patience import TooLong, patiently
 
-#: names of groups that are not variables
+#: name of a group that is no variable
 PROCESS = "\0process"
-FILES = "\0files"
 #: seconds that taking down one group may take
 _SECONDS = 20.0
-_NONE_SENT: tuple[int, dict[str, Any], frozenset[str]] = (0, {}, frozenset())
 #: what a fork beside a cell may take longer, in times
 _SLOWER = 4
 #: objects, and seconds of last time, from which on the next cell does not wait for them: a fork takes about as long
@@ -49,20 +47,6 @@ class Proof(Protocol):
     proven: set[int]
 
     def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None: ...
-
-
-@dataclass
-class _Learned:
-    """What a fork that took a state down found, for the kernel."""
-
-    dropped: set[str]
-    groups: list[Group]
-    holds: dict[str, int]
-    known: set[str]
-    elsewhere: tuple[int | None, frozenset[str] | None]
-    #: what the state says beside its groups, and its members
-    sent: tuple[dict[str, Any], frozenset[str]]
-    proven: set[int]
 
 
 class Checkpoints:
@@ -90,27 +74,19 @@ class Checkpoints:
         self._is_fork = False
         #: a fork failed: the next state is taken down without one
         self._forks_failed = False
-        #: the latest cell's code, and the names that it speaks of
-        self._spoken: tuple[str, frozenset[str] | None] | None = None
         self.groups = Groups()
         self.bindings = Bindings(namespace, hidden)
         self.modules = modules.Modules()
         self._modules: frozenset[str] = frozenset()
         self._known: set[str] = set()
         self._process: dict[str, Any] = {}
-        self._files: dict[str, workspace.Entry] = {}
-        self.file_chunks: dict[str, list[str]] = {}
-        self._ran_beside = False
-        #: the value that was shown before the latest cell leads to nothing
-        self._shown_is_atom = True
-        #: edition of the groups, what else a state says, and its members: those of the state that went out last
-        self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
+        self.files = KeptFiles()
+        self._manifests = Manifests()
+        self._affected = Affected(namespace, lambda code: str(shell.transform_cell(code)))
         #: nothing is known of what the host has
         self._forgotten = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
-        #: variables that a cell stored in a module
-        self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
 
@@ -129,7 +105,7 @@ class Checkpoints:
 
     def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
         """The state is now these groups, of which the host has every chunk."""
-        self._sent = _NONE_SENT
+        self._manifests.forget()
         self.groups = Groups()
         for group, _ in groups:
             self.groups.add(group)
@@ -137,33 +113,26 @@ class Checkpoints:
         self._forgotten = False
         self._count_references()
 
-    def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
-        self.file_chunks = chunks_of
-
     def look_again(self) -> None:
         """After the process and the files were put back: what they are like is no change of the next cell's."""
         self._process = process_state.look()
         self.bindings.changed()
-        try:
-            self._files = workspace.look()
-        except workspace.TooMany:
-            self._files = {}
+        self.files.look_again()
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
-        self._sent = _NONE_SENT
+        self._manifests.forget()
         self.groups = Groups()
         self._known.clear()
         self._process = {}
-        self._files = {}
-        self.file_chunks.clear()
+        self.files.forget()
         self._forgotten = True
 
     def may_lose(self, code: str) -> bool:
         """A quick guess whether the cell that ran `code` made something that cannot be kept."""
         if not suspects.may_bind(code):
             return False
-        names = self._names_in(code)
+        names = self._affected.names_in(code)
         return names is None or suspects.any_among(names, self._namespace)
 
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
@@ -175,7 +144,10 @@ class Checkpoints:
         self._shell.last_execution_result = None
         changed, gone = self.bindings.changed()
         self._rebound = changed
-        now = self._values(self._dirty(code, changed, gone))
+        hidden = None if self._forgotten else self._elsewhere.reached
+        if hidden is not None:
+            hidden |= self.modules.names()
+        now = self._values(self._affected.by(code, changed, gone, hidden, self.groups))
         touched = {name for name in gone | self._modules_gone() if name in self.groups}
         for name in now:
             if name in self.groups:
@@ -194,7 +166,7 @@ class Checkpoints:
             fresh += self._take_process(cell)
             fresh += self._take_files(cell)
         self._forgotten = self._forks_failed = False
-        manifest, pieces = self._manifest(fresh)
+        manifest, pieces = self._manifests.pieces(fresh, self.groups)
         for number, piece in enumerate(pieces, 1):
             self._send({"type": "checkpoint", "cell": cell, "last": number == len(pieces)}, piece)
         return manifest
@@ -217,7 +189,7 @@ class Checkpoints:
             return
         cell = beside.cell
         try:
-            learned: _Learned | None = beside.result()
+            learned: Learned | None = beside.result()
         except Lost:
             learned = None
             self._send({"type": "uncaptured", "cell": cell}, b"")
@@ -230,7 +202,7 @@ class Checkpoints:
         for group in learned.groups:
             self.groups.add(group)
         self.groups.hold(learned.holds)
-        self._sent = self.groups.edition, *learned.sent
+        self._manifests.learn(learned.said, self.groups)
         self._known |= learned.known
         self._elsewhere.learn(learned.elsewhere)
         if self._proof is not None:
@@ -254,7 +226,7 @@ class Checkpoints:
         self._elsewhere.tidy(self.groups.holds)
         known = frozenset(self._known)
 
-        def work(send: Send) -> tuple[_Learned | None, list[bytes]]:
+        def work(send: Send) -> tuple[Learned | None, list[bytes]]:
             self._is_fork = True
             self._send = send
             self._elsewhere.is_fork = True
@@ -264,18 +236,18 @@ class Checkpoints:
                 self._proof.seconds *= _SLOWER
             try:
                 groups = self._take(cell, now, touched, None)
-                _, pieces = self._manifest(fresh + groups)
+                _, pieces = self._manifests.pieces(fresh + groups, self.groups)
             except BaseException as error:
                 reason = tracebacks.describe(type(error), error, None).text
                 return None, [dumps({"failed": reason.strip()[-500:]}).encode("utf-8", "replace")]
             learned = self._proof.proven - proven if self._proof is not None else set()
-            return _Learned(
+            return Learned(
                 touched,
                 groups,
                 self.groups.holds_of(now),
                 self._known - known,
                 self._elsewhere.learned(),
-                self._sent[1:],
+                self._manifests.said,
                 learned,
             ), pieces
 
@@ -313,40 +285,6 @@ class Checkpoints:
         found = {name: self._namespace[name] for name in names if self.bindings.shows(name)}
         held = self.modules.values()
         return {**found, **held} if held else found
-
-    def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
-        """Variables the cell may have bound, changed or made share something; None for all."""
-        if code is not None:
-            self._given |= reach.given_to_modules(code, self._is_module)
-        beside = reach.runs_beside()
-        ran_beside, self._ran_beside = self._ran_beside, beside
-        shown_was_atom, self._shown_is_atom = self._shown_is_atom, type(self._namespace.get(SHOWN)) in ATOMS
-        if code is None or self._forgotten or beside or ran_beside or self._elsewhere.reached is None:
-            return None
-        named = self._names_in(code)
-        if named is None:
-            return None
-        everywhere = self.modules.names() | self._elsewhere.reached | self._given
-        reached = reach.closure(named | everywhere, self.groups)
-        if reached is None or (not shown_was_atom and self._speaks_of(SHOWN, named | everywhere, reached)):
-            return None
-        if not (changed | gone) <= (reached | named):
-            # Something was bound under a name that the code does not spell out: then more may have happened.
-            return None
-        return reached | changed
-
-    def _speaks_of(self, name: str, named: frozenset[str], reached: set[str]) -> bool:
-        """Whether a cell's code or what it reaches does."""
-        return name in named or any(name in (self.groups[other].mentions or ()) for other in reached)
-
-    def _names_in(self, code: str) -> frozenset[str] | None:
-        """Told once for a cell, whose answer and whose state both ask."""
-        if self._spoken is None or self._spoken[0] is not code:
-            self._spoken = code, reach.names_in(code, self._shell.transform_cell)
-        return self._spoken[1]
-
-    def _is_module(self, name: str) -> bool:
-        return type(self._namespace.get(name)) is ModuleType
 
     def _count_references(self) -> None:
         values = self._values(None)
@@ -444,33 +382,13 @@ class Checkpoints:
 
     def _take_files(self, cell: int) -> list[Group]:
         try:
-            found = workspace.look()
+            made = self.files.take(lambda pieces: self._send_chunks(cell, pieces))
         except workspace.TooMany as error:
             return [self._lose(cell, {FILES: None}, str(error), {})]
-        if found == self._files:
+        if made is None:
             return []
-        for path in [path for path in self.file_chunks if path not in found]:
-            del self.file_chunks[path]
-        listing, contents = [], []
-        for path, entry in sorted(found.items()):
-            listing.append({"path": path, "kind": entry.kind, "mode": entry.mode, "target": entry.target})
-            if entry.kind != "file":
-                continue
-            if self._files.get(path) != entry or path not in self.file_chunks:
-                try:
-                    self.file_chunks[path] = self._send_chunks(cell, list(chunks.split(workspace.read(entry))))
-                except OSError:
-                    listing.pop()
-                    continue
-            contents.append(self.file_chunks[path])
-        self._files = found
-        header = self._send_chunks(cell, list(chunks.split(dumps(listing).encode("utf-8", "surrogatepass"))))
-        digest = chunks.digest((FILES, header, contents))
-        size = sum(entry.size for entry in found.values())
-        described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size,
-                     "mentions": []}  # fmt: skip
         self.groups.drop(FILES)
-        return [self.groups.add(Group(frozenset({FILES}), digest, frozenset(), described))]
+        return [self.groups.add(made)]
 
     def _send_chunks(self, cell: int, pieces: list[tuple[str, memoryview]]) -> list[str]:
         for name, piece in pieces:
@@ -479,39 +397,6 @@ class Checkpoints:
                 self._known.add(name)
         return [name for name, _ in pieces]
 
-    def _manifest(self, fresh: list[Group]) -> tuple[dict[str, Any], list[bytes]]:
-        """What the session holds, and that in pieces as the host reads it."""
-        members = self.groups.members()
-        state = {"lost": self.groups.lost(), "versions": versions(), "tokens": self.groups.tokens()}
-        if self._is_as_sent(state, members):
-            return {"same": True}, [b'{"same":true}']
-        manifest = {"groups": [group.described for group in fresh if group.described is not None], **state}
-        rest = dumps(manifest, separators=(",", ":"))
-        # Ten thousand digests take a JSON encoder longer than all else together.
-        listed = '["' + '","'.join(members) + '"]' if members else "[]"
-        text = f'{rest[:-1]},"members":{listed}}}'.encode("utf-8", "surrogatepass")
-        pieces = [text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES)]
-        return {**manifest, "members": members}, pieces
-
-    def _is_as_sent(self, state: dict[str, Any], members: list[str]) -> bool:
-        """Was the state that went out last this very one? Notes this one."""
-        edition, before, had = self._sent
-        if edition == self.groups.edition and state == before:
-            return True
-        unordered = frozenset(members)
-        self._sent = self.groups.edition, state, unordered
-        return unordered == had and state == before
-
 
 def _calls_something(code: str) -> bool:
     return "(" in code or "import" in code or "%" in code or "!" in code or "[" in code or "." in code
-
-
-def versions() -> dict[str, str]:
-    """What the state was made with: Python, and the packages whose values it may hold."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("numpy", "pandas", "pyarrow", "polars", "sklearn", "scipy", "matplotlib", "duckdb"):
-        module = sys.modules.get(name)
-        if module is not None:
-            found[name] = str(getattr(module, "__version__", "?"))
-    return found

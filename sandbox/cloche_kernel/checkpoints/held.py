@@ -107,3 +107,23 @@ class Groups(dict[str, Group]):
 
     def tokens(self) -> dict[str, str]:
         return {name: group.digest for name, group in self._losing.items()}
+
+
+#: what a state says beside its groups, and its members
+Said = tuple[dict[str, Any], frozenset[str]]
+
+
+@dataclass
+class Learned:
+    """What a fork that took a state down has the kernel know."""
+
+    #: names whose groups are gone, and the groups that are new
+    dropped: set[str]
+    groups: list[Group]
+    holds: dict[str, int]
+    #: chunks that were sent
+    known: set[str]
+    elsewhere: tuple[int | None, frozenset[str] | None]
+    said: Said
+    #: structures that were proven
+    proven: set[int]

@@ -15,9 +15,10 @@ from json import loads
 from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
-from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
+from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
 from cloche_kernel.checkpoints.contract import Mapped
 from cloche_kernel.checkpoints.held import Group
+from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
 from cloche_kernel.checkpoints.placeholder import Placeholder
 
@@ -178,9 +179,9 @@ def _put_back_surroundings(
         result.notes += workspace.put_back(listing, contents)
         chunks_of = dict(zip(paths, files["buffers"], strict=True))
         _drop_modules(live, chunks_of, state)
-        state.learn_files(chunks_of)
+        state.files.chunks = chunks_of
     else:
-        _drop_modules(live, state.file_chunks, state)
+        _drop_modules(live, state.files.chunks, state)
     if process is None:
         result.notes += process_state.put_back(state.initial_process)
     else:
@@ -196,7 +197,7 @@ def _drop_modules(live: dict[str, Group], chunks_of: dict[str, list[str]], state
     for digest, group in list(live.items()):
         for name in [name for name in group.names if name.startswith(modules.PREFIX)]:
             path = modules.path_of(name)
-            if path is not None and path in chunks_of and state.file_chunks.get(path) == chunks_of[path]:
+            if path is not None and path in chunks_of and state.files.chunks.get(path) == chunks_of[path]:
                 keep.add(name)
             else:
                 live.pop(digest, None)
