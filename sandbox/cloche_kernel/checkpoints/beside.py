@@ -79,6 +79,7 @@ class Beside:
         self._watch = -1
         self._shared: mmap.mmap | None = None
         self._answer = -1
+        self._handlers: list[Any] = []
         # What the session forks speaks for nobody.
         os.register_at_fork(after_in_child=self._line.close)
 
@@ -229,10 +230,9 @@ class Beside:
     def _part(self, keep: set[int]) -> None:
         """Leaves everything that it shares with the session."""
         signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals() - _KEPT_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        # Handlers are the session's: what they reach is looked for, so they live on.
+        self._handlers += [signal.signal(number, signal.SIG_IGN) for number in signal.valid_signals() - _KEPT_SIGNALS]
+        self._handlers += [signal.signal(signal.SIGCHLD, signal.SIG_DFL), signal.signal(signal.SIGALRM, signal.SIG_IGN)]
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
         self._leave()
