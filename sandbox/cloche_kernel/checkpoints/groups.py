@@ -15,6 +15,7 @@ import uuid
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from cloche_kernel.checkpoints import classes
@@ -36,6 +37,12 @@ ATOMS: frozenset[type] = frozenset(
 _TRANSPARENT = frozenset({tuple, frozenset})
 #: the collector knows all that these hold, and nothing has to be asked of them
 _PLAIN: frozenset[Any] = frozenset({tuple, list, dict, set, frozenset, types.CellType})
+#: and no weak reference leads to these
+_STRONG: frozenset[Any] = frozenset({tuple, list, dict, types.CellType})
+#: objects from which on they are looked at all together first
+_MANY = 1_000
+#: what `map(sys.getrefcount, …)` counts for a thing that one container holds, and the list that is mapped
+_REFERENCES_ALONE = 1 + next(map(sys.getrefcount, [[]]))
 
 
 @dataclass
@@ -141,7 +148,15 @@ class _Walk:
     def _new(self, found: list[Any]) -> list[Any]:
         """Those that this variable is the first to reach, and what sharing says nothing of."""
         owner, name, passed = self._owner, self._name, self._passed
+        kinds = set(map(type, found))
+        if kinds <= ATOMS:
+            return []
         fresh: list[Any] = []
+        if len(found) > _MANY and kinds <= _STRONG:
+            # Nothing else leads to them, so nobody else meets them: they need not be remembered.
+            counts = list(map(sys.getrefcount, found))
+            fresh = list(compress(found, map(_REFERENCES_ALONE.__eq__, counts)))
+            found = list(compress(found, map(_REFERENCES_ALONE.__ne__, counts)))
         for thing in found:
             kind = type(thing)
             if kind in ATOMS:
@@ -163,9 +178,10 @@ class _Walk:
         return fresh
 
     def _next(self, fresh: list[Any]) -> list[Any]:
-        plain: list[Any] = []
         found: list[Any] = []
-        for thing in fresh:
+        are_plain = _PLAIN.issuperset(map(type, fresh))
+        plain: list[Any] = fresh if are_plain else []
+        for thing in () if are_plain else fresh:
             kind = type(thing)
             if kind in _PLAIN:
                 plain.append(thing)

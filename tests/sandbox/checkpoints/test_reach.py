@@ -117,3 +117,23 @@ def test_the_first_state_after_the_host_lost_everything_is_whole(session: Sessio
     before = session.canon()
     session.kill()
     assert session.canon() == before
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "many = [[n] for n in range(3_000)]; one = many[2_999]",
+        "many = [[n] for n in range(3_000)]; one = {'a': (many[7],)}",
+        "one = [[7]]; many = [[n] for n in range(3_000)] + one",
+        "many = [[n] for n in range(3_000)]; many[5] = many[6]; one = many[1]",
+        "import weakref\nmany = [{n} for n in range(3_000)]; one = weakref.ref(many[9])",
+        "many = [([n],) for n in range(3_000)]; one = many[4][0]",
+    ],
+)
+def test_one_of_many_that_is_shared_stays_shared(session: Session, cell: str) -> None:
+    session.run(cell)
+    before = session.canon()
+    session.kill()
+    assert session.canon() == before
+    session.run("many[0] = None")
+    assert session.audit() == []
