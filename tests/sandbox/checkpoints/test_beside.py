@@ -50,7 +50,7 @@ def test_a_full_scan_finds_no_more_than_forks_took_down_after_a_change_by(sessio
     session.run(_START)
     for code in _WAYS[way]:
         session.run(code)
-        assert session.audit() == []
+    assert session.audit() == []
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
