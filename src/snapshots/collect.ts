@@ -181,7 +181,7 @@ export class Collector {
       await using source = await open(join(packs, pack.file), "r");
       for (const piece of pieces) {
         const chunk = { ...piece, pack: pack.id };
-        if (!(await check.isSoundSlowly(chunk))) {
+        if (!(await check.isSound(chunk))) {
           check.quarantine(chunk);
           continue;
         }

@@ -44,7 +44,7 @@ async function goesOn(): Promise<void> {
   expect(project.states.head("s1")).toBeUndefined();
   const state = await project.cell("s1", { y: "two" });
   expect(state.cell).toBe(3);
-  expect(project.restore(state).values).toEqual({ y: name("two") });
+  expect((await project.restore(state)).values).toEqual({ y: name("two") });
 }
 
 test("a record of the first format opens with its cells, outputs and images, and keeps states from now on", async () => {

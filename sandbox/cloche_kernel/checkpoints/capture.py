@@ -14,7 +14,7 @@ from json import dumps
 from types import ModuleType
 from typing import Any
 
-from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
+from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, unwritten, workspace
 from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
@@ -69,6 +69,8 @@ class Checkpoints:
         self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
+        #: digest of the process state that is kept, and its parts
+        self.kept_process: tuple[str, dict[str, Any]] = ("", {})
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
@@ -83,13 +85,18 @@ class Checkpoints:
         """The session's variables: all that the shell did not put there itself."""
         return self.bindings.visible()
 
-    def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
-        """The state is now these groups, of which the host has every chunk."""
-        self.groups = Groups()
-        for group, _ in groups:
+    def adopt(self, kept: list[Group], fresh: list[Group], known: Iterable[str]) -> None:
+        """The state is now `kept`, whose values stayed, and `fresh`; the host has the chunks `known`."""
+        before, self.groups = self.groups, Groups()
+        for group in kept:
+            self.groups.keep(group, before)
+        for group in fresh:
             self.groups.add(group)
         self._known.update(known)
-        self._count_references()
+        names = {name for group in fresh for name in group.names}
+        values = {name: value for name, value in self._values(names).items() if name in names}
+        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
+        self.groups.hold(parts.holds)
 
     def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
         self.file_chunks = chunks_of
@@ -107,6 +114,7 @@ class Checkpoints:
         """The host has nothing any more: the next checkpoint sends everything."""
         self.groups = Groups()
         self._known.clear()
+        unwritten.forget()
         self._process = {}
         self._files = {}
         self.file_chunks.clear()
@@ -187,11 +195,6 @@ class Checkpoints:
 
     def _is_module(self, name: str) -> bool:
         return type(self._namespace.get(name)) is ModuleType
-
-    def _count_references(self) -> None:
-        values = self._values(None)
-        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
-        self.groups.hold(parts.holds)
 
     def _take_kin(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
@@ -274,7 +277,9 @@ class Checkpoints:
         if taken is None:
             return []
         self.groups.drop(PROCESS)
-        return [self._keep(cell, {PROCESS: looked}, taken)]
+        made = self._keep(cell, {PROCESS: looked}, taken)
+        self.kept_process = made.digest, looked
+        return [made]
 
     def _take_files(self, cell: int) -> list[Group]:
         try:

@@ -41,8 +41,11 @@ def look() -> _Parts:
 def put_back(parts: _Parts) -> list[str]:
     """Makes the process as it was in that look; sentences on what could not be."""
     failed = []
+    now = look()
     for name, value in parts.items():
         try:
+            if name in now and now[name] == value:
+                continue
             _SETTERS[name](value)
         except Exception as error:
             failed.append(f"{name} could not be put back: {error}")
