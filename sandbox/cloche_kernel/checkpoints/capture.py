@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, unwritten, workspace
-from cloche_kernel.checkpoints.bindings import Bindings
+from cloche_kernel.checkpoints.bindings import SHOWN, Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import partition
@@ -63,6 +63,8 @@ class Checkpoints:
         self._files: dict[str, workspace.Entry] = {}
         self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
+        #: what was shown last may be a variable's, or a part of one
+        self._shown = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         #: variables that a cell stored in a module
@@ -169,6 +171,7 @@ class Checkpoints:
 
     def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
         """Variables the cell may have bound, changed or made share something; None for all."""
+        shown, self._shown = self._shown, self.bindings.shows_a_part()
         if code is not None:
             self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
@@ -180,12 +183,16 @@ class Checkpoints:
             return None
         everywhere = self.modules.names() | self._elsewhere.reached | self._given
         reached = reach.closure(named | everywhere, self.groups)
-        if reached is None:
+        if reached is None or (shown and self._speaks_of_shown(named, reached)):
             return None
         if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.
             return None
         return reached | changed
+
+    def _speaks_of_shown(self, named: frozenset[str], reached: set[str]) -> bool:
+        """Whether the cell may have changed what was shown last, which may be any variable's."""
+        return SHOWN in named or any(SHOWN in (self.groups[name].mentions or ()) for name in reached)
 
     def _names_in(self, code: str) -> frozenset[str] | None:
         """Told once for a cell, whose answer and whose state both ask."""

@@ -48,15 +48,22 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     the session should have as they are to be.
     """
     live = _still_live(request, state)
-    lacking = [digest for digest in request["held"] if not _is_held(digest, live, state)]
-    if lacking:
-        raise Lacking(lacking)
     with Pieces(request["files"]) as pieces:
-        return _restore(request, live, pieces, state, namespace, shell)
+        files = _wanted_files(request, live, state, pieces)
+        stale = files.stale_modules(live, state)
+        if any(name in stale for member in request["members"] for name in member["names"]):
+            # Variables lead to modules, and to what those define, by name: which of them do cannot be told.
+            live = {digest: group for digest, group in live.items() if not _is_of_variables(group.names)}
+        lacking = [digest for digest in request["held"] if not _is_held(digest, live, state)]
+        if lacking:
+            raise Lacking(lacking)
+        modules.drop(stale)
+        return _restore(request, files, live, pieces, state, namespace, shell)
 
 
 def _restore(
     request: dict[str, Any],
+    files: _Files,
     live: dict[str, Group],
     pieces: Pieces,
     state: Checkpoints,
@@ -64,12 +71,17 @@ def _restore(
     shell: Any,
 ) -> Restored:
     result = Restored()
+    kept = [live[digest] for digest in request["held"]]
+    fresh: list[Group] = []
     # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.
-    kept, fresh = _put_back_surroundings(request, live, pieces, state, namespace, shell, result)
-    kept += [live[digest] for digest in request["held"] if _is_of_variables(live[digest].names)]
+    files.put_back(request, pieces, state, result)
+    _put_back_process(request, kept, pieces, state, namespace, shell, result)
+    for name in sorted(name for member in request["members"] for name in member["names"] if _is_of_module(name)):
+        modules.load(name)
     values: dict[str, Any] = {}
     for member in request["members"]:
         if not _is_of_variables(member["names"]):
+            fresh.append(_group_of(member))
             continue
         group = live.get(member["digest"])
         if group is not None:
@@ -82,7 +94,7 @@ def _restore(
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
         fresh.append(_group_of(member))
-    for name in [name for name in values if name.startswith(modules.PREFIX)]:
+    for name in [name for name in values if _is_of_module(name)]:
         try:
             modules.put_back(name, values.pop(name))
         except BaseException as error:
@@ -100,12 +112,14 @@ def _is_of_variables(names: Iterable[str]) -> bool:
     return FILES not in names and PROCESS not in names
 
 
+def _is_of_module(name: str) -> bool:
+    return name.startswith(modules.PREFIX)
+
+
 def _is_held(digest: str, live: dict[str, Group], state: Checkpoints) -> bool:
-    """Whether nothing has to be read for this group, whatever else is put back."""
+    """Whether nothing has to be read for this group."""
     group = live.get(digest)
-    if group is None or any(name.startswith(modules.PREFIX) for name in group.names):
-        return False
-    return PROCESS not in group.names or state.kept_process[0] == digest
+    return group is not None and (PROCESS not in group.names or state.kept_process[0] == digest)
 
 
 def _still_live(request: dict[str, Any], state: Checkpoints) -> dict[str, Group]:
@@ -133,67 +147,68 @@ def _read(member: dict[str, Any], pieces: Pieces, namespace: dict[str, Any], she
     return give(pieces.joined(at["header"]), buffers, namespace, shell)
 
 
-def _put_back_surroundings(
+@dataclass
+class _Files:
+    """What /workspace is to hold: `member` None where that is there, `chunks_of` None where it was not kept."""
+
+    member: dict[str, Any] | None
+    listing: list[dict[str, Any]]
+    #: path → chunks of a file
+    chunks_of: dict[str, list[str]] | None
+
+    def stale_modules(self, live: dict[str, Group], state: Checkpoints) -> set[str]:
+        """The session's modules that do not hold what they are to hold, or whose file is to be another."""
+        if self.chunks_of is None:
+            return set()
+        sound = set()
+        for name in {name for group in live.values() for name in group.names if _is_of_module(name)}:
+            path = modules.path_of(name)
+            if path in self.chunks_of and state.file_chunks.get(path) == self.chunks_of[path]:
+                sound.add(name)
+        return set(state.modules.names() - sound)
+
+    def put_back(self, request: dict[str, Any], pieces: Pieces, state: Checkpoints, result: Restored) -> None:
+        if self.chunks_of is None:
+            reason = request["lost"][FILES]["reason"]
+            result.notes.append(f"files in /workspace were not kept ({reason}); they stay as they are")
+            return
+        if self.member is None:
+            return
+        located = zip(self.chunks_of, self.member["at"]["buffers"], strict=True)
+        result.notes += workspace.put_back(self.listing, {path: pieces.buffer(at, []) for path, at in located})
+        # A module's file may be one that was not there when its directory was last looked at.
+        importlib.invalidate_caches()
+        state.learn_files(self.chunks_of)
+
+
+def _wanted_files(request: dict[str, Any], live: dict[str, Group], state: Checkpoints, pieces: Pieces) -> _Files:
+    member = next((member for member in request["members"] if FILES in member["names"]), None)
+    if any(FILES in group.names and group.described is not None for group in live.values()):
+        return _Files(None, [], state.file_chunks)
+    if member is None:
+        nothing: dict[str, Any] = {"at": {"buffers": []}}
+        return _Files(None, [], None) if FILES in request["lost"] else _Files(nothing, [], {})
+    listing = loads(pieces.joined(member["at"]["header"]))
+    paths = [item["path"] for item in listing if item["kind"] == "file"]
+    return _Files(member, listing, dict(zip(paths, member["buffers"], strict=True)))
+
+
+def _put_back_process(
     request: dict[str, Any],
-    live: dict[str, Group],
+    kept: list[Group],
     pieces: Pieces,
     state: Checkpoints,
     namespace: dict[str, Any],
     shell: Any,
     result: Restored,
-) -> tuple[list[Group], list[Group]]:
-    """Files, process state, and which of the session's modules are loaded; groups of the first two: kept, and read."""
-    members: list[dict[str, Any]] = request["members"]
-    kept = [live[digest] for digest in request["held"] if not _is_of_variables(live[digest].names)]
-    fresh: list[Group] = []
-    found: dict[str, dict[str, Any]] = {}
-    for member in members:
-        for special in (FILES, PROCESS):
-            if special in member["names"]:
-                found[special] = member
-                fresh.append(_group_of(member))
-    files, process = found.get(FILES), found.get(PROCESS)
-    if (files is not None and files["digest"] in live) or any(FILES in group.names for group in kept):
-        _drop_modules(live, state.file_chunks, state)
-    elif files is not None:
-        listing = loads(pieces.joined(files["at"]["header"]))
-        paths = [item["path"] for item in listing if item["kind"] == "file"]
-        located = zip(files["at"]["buffers"], files["buffers"], strict=True)
-        contents = dict(zip(paths, (pieces.buffer(at, names) for at, names in located), strict=True))
-        result.notes += workspace.put_back(listing, contents)
-        # A module's file may be one that was not there when its directory was last looked at.
-        importlib.invalidate_caches()
-        chunks_of = dict(zip(paths, files["buffers"], strict=True))
-        _drop_modules(live, chunks_of, state)
-        state.learn_files(chunks_of)
-    elif FILES in request["lost"]:
-        reason = request["lost"][FILES]["reason"]
-        result.notes.append(f"files in /workspace were not kept ({reason}); they stay as they are")
-    else:
-        result.notes += workspace.put_back([], {})
-        _drop_modules(live, {}, state)
-    if process is not None:
-        parts = _read(process, pieces, namespace, shell)[PROCESS]
-        state.kept_process = process["digest"], parts
+) -> None:
+    member = next((member for member in request["members"] if PROCESS in member["names"]), None)
+    if member is not None:
+        state.kept_process = member["digest"], _read(member, pieces, namespace, shell)[PROCESS]
+        parts = state.kept_process[1]
     else:
         parts = state.kept_process[1] if any(PROCESS in group.names for group in kept) else state.initial_process
     result.notes += process_state.put_back(parts)
-    for name in sorted({name for member in members for name in member["names"] if name.startswith(modules.PREFIX)}):
-        modules.load(name)
-    return kept, fresh
-
-
-def _drop_modules(live: dict[str, Group], chunks_of: dict[str, list[str]], state: Checkpoints) -> None:
-    """Forgets modules that are not as wanted, or whose file is another now; `chunks_of`: path → its wanted chunks."""
-    keep = set()
-    for digest, group in list(live.items()):
-        for name in [name for name in group.names if name.startswith(modules.PREFIX)]:
-            path = modules.path_of(name)
-            if path is not None and path in chunks_of and state.file_chunks.get(path) == chunks_of[path]:
-                keep.add(name)
-            else:
-                live.pop(digest, None)
-    modules.drop(state.modules.names() - keep)
 
 
 def _place_lost(

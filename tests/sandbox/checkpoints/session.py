@@ -43,9 +43,13 @@ class _Piece:
 
 
 class Store:
-    """What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses."""
+    """
+    What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses. Chunks in
+    its pack start at a multiple of `page` bytes, as the host has it.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, page: int = 4_096) -> None:
+        self._page = page
         self._pack = directory / "pack"
         self._pack.touch()
         self._small = directory / "small"
@@ -64,6 +68,7 @@ class Store:
             mine[name] = _Piece(data, 0, len(data))
             return
         with open(self._pack, "ab") as file:
+            file.write(bytes(-file.tell() % self._page))
             mine[name] = _Piece(None, file.tell(), len(data))
             file.write(data)
 
