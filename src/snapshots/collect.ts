@@ -45,7 +45,6 @@ interface PackRow {
 interface Piece {
   start: number;
   size: number;
-  sha256: Buffer;
 }
 
 /** Longest stretch without a breath, in `milliseconds`. */
@@ -167,7 +166,7 @@ export class Collector {
 
   #livePieces(pack: PackRow): Piece[] {
     return this.#options.statements.all<Piece>(
-      "SELECT start, size, sha256 FROM chunk WHERE pack = ? AND damaged = 0 GROUP BY start ORDER BY start",
+      "SELECT start, size FROM chunk WHERE pack = ? AND damaged = 0 GROUP BY start ORDER BY start",
       pack.id,
     );
   }

@@ -15,7 +15,8 @@ const FEW = 8;
 interface ChunkRow {
   name: string;
   size: number;
-  sha256: Buffer;
+  /** of bytes that are here and not in a pack: the others' are looked up where they are checked */
+  sha256: Buffer | null;
   damaged: number;
   pack: number | null;
   start: number | null;
@@ -102,7 +103,7 @@ export class Planner {
     for (const row of this.#chunks(session, [...names])) {
       if (row.damaged) return undefined;
       if (row.pack === null) {
-        if (row.data!.length !== row.size || !sha256(row.data!).equals(row.sha256)) {
+        if (row.data!.length !== row.size || !sha256(row.data!).equals(row.sha256!)) {
           this.#quarantine(session, row.name);
           return undefined;
         }
@@ -203,8 +204,8 @@ class Layout {
 /** Those of a group's chunks that lie in packs. */
 function packed(rows: Map<string, ChunkRow>): PackedChunk[] {
   const found: PackedChunk[] = [];
-  for (const { pack, start, size, sha256: sum } of rows.values())
-    if (pack !== null) found.push({ pack, start: start!, size, sha256: sum });
+  for (const { pack, start, size } of rows.values())
+    if (pack !== null) found.push({ pack, start: start!, size });
   return found;
 }
 

@@ -246,7 +246,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   async checkAll(): Promise<number> {
     let damaged = 0;
     const chunks = this.#statements.all<PackedChunk>(
-      "SELECT pack, start, size, sha256 FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
+      "SELECT pack, start, size FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
     );
     for (const chunk of chunks) {
       if (this.#closed || (await this.#check.isSound(chunk))) continue;
