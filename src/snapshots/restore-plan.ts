@@ -5,8 +5,9 @@ import { type CovariableRow, chunksOf, fromRow, sha256 } from "./checksums.ts";
 import type { ChunkCheck, PackedChunk } from "./chunk-check.ts";
 import type { Statements } from "./statements.ts";
 
-/** `milliseconds` that a plan spends on reading large chunks that were not checked yet. */
+/** `milliseconds` that a plan spends on reading large chunks that were not checked yet, and how many it reads at least. */
 const CHECK_MS = 50;
+const CHECKED_ALWAYS = 32;
 /** Chunks that are checked side by side: as many as small machines have processors. */
 const CHECKS = 2;
 /** Rows of a group that are asked for one by one; more are quicker asked for together. */
@@ -131,11 +132,11 @@ export class Planner {
   /** Reads chunks that were not checked yet, for as long as a plan may take that; what is damaged is taken out of use. */
   async #checkSome(chunks: PackedChunk[]): Promise<void> {
     const deadline = performance.now() + CHECK_MS;
-    const queue = chunks.values();
+    const due = chunks.filter((chunk) => !this.#check.isTrusted(chunk) && !this.#check.isDamaged(chunk));
+    const queue = due.entries();
     const work = async () => {
-      for (const chunk of queue) {
-        if (this.#check.isTrusted(chunk) || this.#check.isDamaged(chunk)) continue;
-        if (performance.now() >= deadline) return;
+      for (const [index, chunk] of queue) {
+        if (index >= CHECKED_ALWAYS && performance.now() >= deadline) return;
         if (!(await this.#check.isSound(chunk))) this.#check.quarantine(chunk);
       }
     };
