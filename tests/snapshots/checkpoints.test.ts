@@ -1,5 +1,5 @@
 // States as they are kept: what comes back, what a session may name, how forks and history hang together.
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -36,6 +36,18 @@ describe("keeping", () => {
       project.reopen();
     }
     expect(project.states.head(main)?.id).toBe(second.id);
+  });
+
+  test("what a kernel holds is neither looked up nor described to it again", async () => {
+    const state = await project.cell(main, { a: "one", big: bytes(LARGE, "x"), more: bytes(LARGE, "y") });
+    const [a, big, more] = state.members;
+    rmSync(join(project.packs, packs()[0]!));
+    const smallFile = join(project.directory, "small");
+    const plan = await project.states.plan(state, smallFile, new Set([big!, more!, "of another state"]));
+    expect(plan.held).toEqual([big, more]);
+    expect(plan.members.map(({ digest }) => digest)).toEqual([a]);
+    expect(plan.files).toEqual([smallFile]);
+    expect(plan.lost).toEqual({});
   });
 
   test("large chunks start at pages and are kept once, however many states name them", async () => {

@@ -44,12 +44,20 @@ def put_back(parts: _Parts) -> list[str]:
     now = look()
     for name, value in parts.items():
         try:
-            if name in now and now[name] == value:
+            if name in now and _is_same(now[name], value):
                 continue
             _SETTERS[name](value)
         except Exception as error:
             failed.append(f"{name} could not be put back: {error}")
     return failed
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:
+        # An option may hold an array, which has no one answer.
+        return False
 
 
 def _directory() -> str:
