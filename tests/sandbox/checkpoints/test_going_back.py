@@ -147,9 +147,7 @@ class TestPagesThatWereNotWrittenTo:
 
     @pytest.mark.parametrize("before", [0, 4_096, 100])
     @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [4, 5, 0, 3, 1, 2, 6, 7, 8]])
-    def test_just_chunks_written_to_are_looked_at_again(
-        self, tmp_path: Path, before: int, order: list[int]
-    ) -> None:
+    def test_just_chunks_written_to_are_looked_at_again(self, tmp_path: Path, before: int, order: list[int]) -> None:
         view, names = self.mapped(tmp_path / "pack", before, order)
         aligned = before % mmap.PAGESIZE == 0
         told = unwritten.names_of(view)
