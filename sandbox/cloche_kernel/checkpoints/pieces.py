@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import weakref
 from types import TracebackType
 from typing import Any
 
@@ -17,14 +18,17 @@ _MAPPED_BYTES = 65_536
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _FIXED = 0x10
 _FAILED = ctypes.c_void_p(-1).value
-#: parts that one restore maps: Linux gives a process 65,530 mappings, and the session needs some of its own
-_MOST_PARTS = 8_192
+#: parts mapped at a time: Linux gives a process 65,530 mappings, and the session needs some of its own
+_MOST_PARTS = 16_384
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (
     ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
 )  # fmt: skip
+
+#: parts of the memory that is there, by the address of each
+_parts: dict[int, int] = {}
 
 #: [file, offset, length] in `bytes`
 Piece = list[int]
@@ -41,7 +45,6 @@ class Pieces:
     def __init__(self, files: list[str]) -> None:
         self._files = files
         self._open: dict[int, int] = {}
-        self._parts = 0
 
     def __enter__(self) -> Pieces:
         return self
@@ -91,33 +94,35 @@ class Pieces:
         made = _reserved(total)
         spans: list[Span] = []
         start = 0
+        room = _MOST_PARTS - sum(_parts.values())
         for piece in pieces:
-            laid = self._lay(made, start, piece, last=start + piece[2] == total)
+            laid = self._lay(made, start, piece, last=start + piece[2] == total) if len(spans) < room else 0
             if laid is None:
-                # What a failed attempt left there is not known, and the session may have no mapping to spare.
-                made, self._parts = _reserved(total), _MOST_PARTS
+                # What a failed attempt left there is not known.
+                made = _reserved(total)
                 self._read_all(made, pieces)
                 return made, []
             self._read_into(made, start + laid, [piece[0], piece[1] + laid, piece[2] - laid])
             if laid:
                 spans.append((start, start + laid))
             start += piece[2]
+        address = unwritten.address_of(made)
+        _parts[address] = len(spans)
+        weakref.finalize(made, _parts.pop, address, None).atexit = False
         return made, spans
 
     def _lay(self, made: Mapped, start: int, piece: Piece, *, last: bool) -> int | None:
         """Maps a piece over `made` from `start` on: the `bytes` that are there then; None where that went wrong."""
         index, offset, length = piece
-        if length < _MAPPED_BYTES or start % _PAGE or offset % _PAGE or self._parts >= _MOST_PARTS:
+        if length < _MAPPED_BYTES or start % _PAGE or offset % _PAGE:
             return 0
         # A page that the next piece begins in is not this one's.
         laid = length if last else length - length % _PAGE
         descriptor = self._descriptor(index)
         if os.fstat(descriptor).st_size < offset + length:
             raise _missing(piece)
-        self._parts += 1
-        address = unwritten.address_of(made) + start
         reading, how = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _FIXED
-        found = _libc.mmap(address, laid, reading, how, descriptor, offset)
+        found = _libc.mmap(unwritten.address_of(made) + start, laid, reading, how, descriptor, offset)
         return None if found == _FAILED else laid
 
     def _read_all(self, made: Mapped, pieces: list[Piece]) -> None:

@@ -196,6 +196,18 @@ class TestPagesThatWereNotWrittenTo:
         assert unwritten.names_of(view[:-1]) is None
         assert unwritten.names_of(view[chunks.CHUNK_BYTES :]) is None
 
+    def test_past_so_many_parts_memory_is_read_and_those_that_are_freed_count_no_more(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cloche_kernel.checkpoints.pieces._MOST_PARTS", 12)
+        order = [4, 5, 0, 3, 1, 2, 6, 7, 8]
+        first, names = self.mapped(tmp_path / "one", 0, order)
+        second, _ = self.mapped(tmp_path / "two", 0, order)
+        assert unwritten.names_of(first) == names
+        assert unwritten.names_of(second) == [*names[:3], *[None] * 6]
+        del first
+        assert unwritten.names_of(self.mapped(tmp_path / "three", 0, order)[0]) == [*names[:9]]
+
     def test_a_file_that_is_too_short_is_an_error_and_no_crash(self, tmp_path: Path) -> None:
         path = tmp_path / "pack"
         path.write_bytes(bytes(4_096))
