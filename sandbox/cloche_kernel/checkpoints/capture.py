@@ -78,6 +78,7 @@ class Checkpoints:
         """Before the first cell: what the process is like when nothing has happened."""
         self.initial_process = self._process = process_state.look()
         self.bindings.changed()
+        self._modules = self.modules.names()
         self._elsewhere.begin()
 
     def value(self, name: str) -> Any:

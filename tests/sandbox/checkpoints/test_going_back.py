@@ -196,6 +196,16 @@ class TestPagesThatWereNotWrittenTo:
         assert unwritten.names_of(view[:-1]) is None
         assert unwritten.names_of(view[chunks.CHUNK_BYTES :]) is None
 
+    def test_where_the_system_does_not_tell_everything_is_hashed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(unwritten, "_tells", [False])
+        view, names = self.mapped(tmp_path / "pack", 0, [4, 5, 0, 3, 1, 2, 6, 7, 8])
+        assert unwritten.names_of(view) is None
+        view[0] = view[0] ^ 1
+        assert [name for name, _ in chunks.split(view)][1:] == names[1:]
+        assert next(chunks.split(view))[0] != names[0]
+
     def test_past_so_many_parts_memory_is_read_and_those_that_are_freed_count_no_more(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
