@@ -212,6 +212,8 @@ export const restored = z.strictObject({
   /** variables that could not be read back, with the reason */
   failed: z.record(variableName, z.string().max(400)),
   notes: z.array(z.string().max(500)).max(100),
+  /** groups that the request takes for granted and that are not there: nothing was done */
+  lacking: z.array(digest).max(1_000).optional(),
 });
 export type Restored = z.infer<typeof restored>;
 

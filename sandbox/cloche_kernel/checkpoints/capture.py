@@ -14,8 +14,8 @@ from json import dumps
 from types import ModuleType
 from typing import Any
 
-from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
-from cloche_kernel.checkpoints.bindings import Bindings
+from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, unwritten, workspace
+from cloche_kernel.checkpoints.bindings import SHOWN, Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import partition
@@ -66,17 +66,22 @@ class Checkpoints:
         self._ran_beside = False
         #: edition of the groups, what else a state says, and its members: those of the state that went out last
         self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
+        #: what was shown last may be a variable's, or a part of one
+        self._shown = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         #: variables that a cell stored in a module
         self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
+        #: digest of the process state that is kept, and its parts
+        self.kept_process: tuple[str, dict[str, Any]] = ("", {})
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
         self.initial_process = self._process = process_state.look()
         self.bindings.changed()
+        self._modules = self.modules.names()
         self._elsewhere.begin()
 
     def value(self, name: str) -> Any:
@@ -86,14 +91,19 @@ class Checkpoints:
         """The session's variables: all that the shell did not put there itself."""
         return self.bindings.visible()
 
-    def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
-        """The state is now these groups, of which the host has every chunk."""
+    def adopt(self, kept: list[Group], fresh: list[Group], known: Iterable[str]) -> None:
+        """The state is now `kept`, whose values stayed, and `fresh`; the host has the chunks `known`."""
         self._sent = _NONE_SENT
-        self.groups = Groups()
-        for group, _ in groups:
+        before, self.groups = self.groups, Groups()
+        for group in kept:
+            self.groups.keep(group, before)
+        for group in fresh:
             self.groups.add(group)
         self._known.update(known)
-        self._count_references()
+        names = {name for group in fresh for name in group.names}
+        values = {name: value for name, value in self._values(names).items() if name in names}
+        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
+        self.groups.hold(parts.holds)
 
     def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
         self.file_chunks = chunks_of
@@ -112,6 +122,7 @@ class Checkpoints:
         self._sent = _NONE_SENT
         self.groups = Groups()
         self._known.clear()
+        unwritten.forget()
         self._process = {}
         self._files = {}
         self.file_chunks.clear()
@@ -166,6 +177,7 @@ class Checkpoints:
 
     def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
         """Variables the cell may have bound, changed or made share something; None for all."""
+        shown, self._shown = self._shown, self.bindings.shows_a_part()
         if code is not None:
             self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
@@ -177,12 +189,16 @@ class Checkpoints:
             return None
         everywhere = self.modules.names() | self._elsewhere.reached | self._given
         reached = reach.closure(named | everywhere, self.groups)
-        if reached is None:
+        if reached is None or (shown and self._speaks_of_shown(named, reached)):
             return None
         if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.
             return None
         return reached | changed
+
+    def _speaks_of_shown(self, named: frozenset[str], reached: set[str]) -> bool:
+        """Whether the cell may have changed what was shown last, which may be any variable's."""
+        return SHOWN in named or any(SHOWN in (self.groups[name].mentions or ()) for name in reached)
 
     def _names_in(self, code: str) -> frozenset[str] | None:
         """Told once for a cell, whose answer and whose state both ask."""
@@ -192,11 +208,6 @@ class Checkpoints:
 
     def _is_module(self, name: str) -> bool:
         return type(self._namespace.get(name)) is ModuleType
-
-    def _count_references(self) -> None:
-        values = self._values(None)
-        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
-        self.groups.hold(parts.holds)
 
     def _take_kin(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
@@ -279,7 +290,9 @@ class Checkpoints:
         if taken is None:
             return []
         self.groups.drop(PROCESS)
-        return [self._keep(cell, {PROCESS: looked}, taken)]
+        made = self._keep(cell, {PROCESS: looked}, taken)
+        self.kept_process = made.digest, looked
+        return [made]
 
     def _take_files(self, cell: int) -> list[Group]:
         try:
