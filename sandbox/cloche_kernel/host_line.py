@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cloche_kernel.frames import FrameReader, Header, encode
+from cloche_kernel.read_buffer import ReadBuffer
 
-_CHUNK_BYTES = 262_144
 _WRITE_BYTES = 1_048_576
 #: bytes waiting for the host above which nothing more is read from the kernel
 _HIGH_WATER_BYTES = 4_194_304
@@ -31,6 +31,7 @@ class HostLine:
         incoming: int,
         outgoing: int,
         poll: select.poll,
+        buffer: ReadBuffer,
         *,
         congested: Callable[[], None],
         clear: Callable[[], None],
@@ -38,6 +39,7 @@ class HostLine:
         self._in = incoming
         self._out = outgoing
         self._poll = poll
+        self._buffer = buffer
         self._on_congested = congested
         self._on_clear = clear
         self._reader = FrameReader()
@@ -66,7 +68,7 @@ class HostLine:
         if descriptor != self._in or not events & ~select.POLLOUT:
             return
         try:
-            chunk = os.read(self._in, _CHUNK_BYTES)
+            chunk = self._buffer.read(self._in)
         except BlockingIOError:
             return
         except OSError as error:

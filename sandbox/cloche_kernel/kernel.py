@@ -279,15 +279,19 @@ class Kernel:
         return None
 
     def _restore(self, header: dict[str, Any], path: str) -> None:
-        from cloche_kernel.checkpoints.restore import restore
+        from cloche_kernel.checkpoints.restore import Lacking, restore
 
         try:
             with open(path, encoding="utf-8") as file:
                 request = loads(file.read())
             self._state.settle()
             found = restore(request, self._state, self._shell.user_ns, self._shell)
+        except Lacking as error:
+            answer: dict[str, Any] = {"bound": 0, "failed": {}, "notes": [], "lacking": error.digests[:1_000]}
+            self._line.send({"type": "answer", "id": header["id"], "ok": True}, dumps(answer).encode())
+            return
         except Exception as error:
-            answer: dict[str, Any] = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
+            answer = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
             self._line.send({"type": "answer", "id": header["id"], "ok": False}, dumps(answer).encode())
             return
         answer = {

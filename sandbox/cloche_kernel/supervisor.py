@@ -26,12 +26,12 @@ from cloche_kernel.host_line import HostGone, HostLine
 from cloche_kernel.kernel_rules import KernelRules, refusal
 from cloche_kernel.limits import Limits
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
+from cloche_kernel.read_buffer import ReadBuffer
 from cloche_kernel.startup import connect, read_boot
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-_CHUNK_BYTES = 262_144
-#: awake ticks without a word from the host after which it is taken for dead; a paused machine does not tick
+#: awake ticks without a word from the host after which it is dead; a paused machine does not tick
 _TICK_SECONDS = 5.0
 _DEAD_AFTER_TICKS = 12
 #: seconds between progress lines, and between two looks of the memory watchdog
@@ -47,8 +47,11 @@ class Supervisor:
     def __init__(self, boot: dict[str, Any], carrier_in: int, carrier_out: int) -> None:
         self._boot = boot
         self._poll = select.poll()
-        self._host = HostLine(carrier_in, carrier_out, self._poll, congested=self._hold_back, clear=self._let_on)
-        self._output = CellOutput(self._host)
+        self._buffer = ReadBuffer()
+        self._host = HostLine(
+            carrier_in, carrier_out, self._poll, self._buffer, congested=self._hold_back, clear=self._let_on
+        )
+        self._output = CellOutput(self._host, self._buffer)
         self._zygote: Zygote | None = None
         self._kernel: KernelProcess | None = None
         self._kernel_reader, self._rules = frames.FrameReader(), KernelRules()
@@ -258,7 +261,7 @@ class Supervisor:
         if self._rules.budget <= 0 or self._host.congested:
             return
         try:
-            chunk = kernel.line.recv(_CHUNK_BYTES)
+            chunk = self._buffer.read(kernel.line.fileno())
         except BlockingIOError:
             return
         except OSError:
@@ -280,11 +283,9 @@ class Supervisor:
             self._unregister(kernel.line.fileno())
 
     def _read_states(self, kernel: KernelProcess) -> None:
-        if self._rules.budget <= 0 or self._host.congested or self._ended_for is not None:
-            self._unregister(kernel.states.fileno())
-            return
+        deaf = self._rules.budget <= 0 or self._host.congested or self._ended_for is not None
         try:
-            if not kernel.states.read(self._rules, self._host.write):
+            if deaf or not kernel.states.read(self._rules, self._host.write):
                 self._unregister(kernel.states.fileno())
         except frames.FrameError as error:
             self._break_off(kernel, error)
@@ -307,8 +308,7 @@ class Supervisor:
         if kind in ("chunk", "checkpoint") and not self._rules.owes(header.get("cell")):
             kernel.states.finish(self._rules, self._host.write)
         if kind == "uncaptured":
-            kernel.states.give_up(header.get("cell"), self._rules, self._host.write)
-            return
+            return kernel.states.give_up(header.get("cell"), self._rules, self._host.write)
         if not self._rules.allows(header, self._output.cell):
             self._refuse(header)
             return

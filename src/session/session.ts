@@ -437,11 +437,19 @@ export class Session {
   /** Ends the cell `timeoutMs` after its code began. */
   private limit(cell: Cell, timeoutMs: number | undefined): void {
     if (timeoutMs === undefined) return;
+    let late = false;
     const timer = setTimeout(() => {
-      this.note(`Cell ${cell.number} was interrupted after its timeout of ${timeoutMs / 1000} s.`);
+      late = true;
       void this.end(cell);
     }, timeoutMs);
-    void cell.done.then(() => clearTimeout(timer));
+    void cell.done.then(({ status }) => {
+      clearTimeout(timer);
+      // It may have ended by itself in that moment.
+      if (late && status !== "ok")
+        this.note(
+          `Cell ${cell.number} was interrupted after its timeout of ${Number((timeoutMs / 1000).toPrecision(6))} s.`,
+        );
+    });
   }
 
   /** Interrupt, grace, kill: resolves once the cell has ended, or nothing more can be done. Once for each cell. */

@@ -223,16 +223,23 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     );
   }
 
-  plan(checkpoint: Checkpoint, smallFile: string): RestoreRequest {
-    return this.#guard(() => {
+  async plan(
+    checkpoint: Checkpoint,
+    smallFile: string,
+    held: ReadonlySet<string> = new Set(),
+  ): Promise<RestoreRequest> {
+    try {
       const { session, cell } = checkpoint;
       this.#pinned.set(session, checkpoint.id);
-      const { request, damaged, nameless, unchecked } = this.#planner.plan(checkpoint, smallFile);
+      const found = await this.#planner.plan(checkpoint, smallFile, held);
+      const { request, damaged, nameless, unchecked } = found;
       this.#place(session, cell);
       if (damaged.length > 0 || nameless > 0) this.#tell(session, damageSentence(cell, damaged, nameless));
       if (unchecked.length > 0) void this.#checkBehind(session, cell, unchecked);
       return request;
-    });
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
   takeNotices(session: string): string[] {
@@ -254,10 +261,10 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   async checkAll(): Promise<number> {
     let damaged = 0;
     const chunks = this.#statements.all<PackedChunk>(
-      "SELECT pack, start, size, sha256 FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
+      "SELECT pack, start, size FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
     );
     for (const chunk of chunks) {
-      if (this.#closed || (await this.#check.isSoundSlowly(chunk))) continue;
+      if (this.#closed || (await this.#check.isSound(chunk))) continue;
       this.#check.quarantine(chunk);
       damaged += 1;
     }
@@ -371,7 +378,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     try {
       for (const { chunk, names } of unchecked) {
         if (this.#closed) return;
-        if (this.#check.isTrusted(chunk) || (await this.#check.isSoundSlowly(chunk))) continue;
+        if (this.#check.isTrusted(chunk) || (await this.#check.isSound(chunk))) continue;
         if (this.#closed) return;
         this.#check.quarantine(chunk);
         for (const name of names) damaged.add(name);

@@ -40,10 +40,27 @@ export class Statements {
     return this.#prepare(sql).all(...values) as Row[];
   }
 
-  /** A transaction that takes the write lock first, so that what it reads stays true until it commits. */
+  /**
+   * A transaction that takes the write lock first, so that what it reads stays true until it commits. What was put off
+   * is done before `work`, and is kept where that fails.
+   */
   atomically<T>(work: () => T): T {
-    this.catchUp();
-    return this.#transaction.immediate(work) as T;
+    if (this.#later.length === 0 || this.database.inTransaction)
+      return this.#transaction.immediate(work) as T;
+    const due = this.#later;
+    let tell: (() => void)[] = [];
+    try {
+      const result = this.#transaction.immediate(() => {
+        tell = this.#doEach(due);
+        return work();
+      }) as T;
+      this.#forget(due);
+      for (const say of tell) say();
+      return result;
+    } catch (error) {
+      this.catchUp();
+      throw error;
+    }
   }
 
   /** Such a transaction that does not wait for what comes `later`, which then follows it at once. */
@@ -66,27 +83,41 @@ export class Statements {
   /** Does now what was put off. */
   catchUp(): void {
     if (this.#later.length === 0 || this.database.inTransaction) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     const due = this.#later;
-    this.#later = [];
-    const tell: (() => void)[] = [];
+    this.#forget(due);
+    let tell: (() => void)[] = [];
     try {
       this.#transaction.immediate(() => {
-        for (const { work, done } of due) {
-          try {
-            const result = due.length > 1 ? this.#transaction(work) : work();
-            tell.push(() => done.resolve(result));
-          } catch (error) {
-            if (due.length === 1 || !this.database.inTransaction) throw error;
-            tell.push(() => done.reject(error));
-          }
-        }
+        tell = this.#doEach(due);
       });
-      for (const say of tell) say();
     } catch (error) {
-      for (const { done } of due) done.reject(error);
+      tell = due.map(
+        ({ done }) =>
+          () =>
+            done.reject(error),
+      );
     }
+    for (const say of tell) say();
+  }
+
+  #forget(due: readonly Later[]): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#later = this.#later.slice(due.length);
+  }
+
+  /** Does each within a transaction, in a part of its own; what to tell those who wait, once that is committed. */
+  #doEach(due: readonly Later[]): (() => void)[] {
+    return due.map(({ work, done }) => {
+      try {
+        const result = this.#transaction(work);
+        return () => done.resolve(result);
+      } catch (error) {
+        // A full disk takes the whole transaction back, and then every part of it failed.
+        if (!this.database.inTransaction) throw error;
+        return () => done.reject(error);
+      }
+    });
   }
 
   /**

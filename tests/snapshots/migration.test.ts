@@ -44,7 +44,7 @@ async function goesOn(): Promise<void> {
   expect(project.states.head("s1")).toBeUndefined();
   const state = await project.cell("s1", { y: "two" });
   expect(state.cell).toBe(3);
-  expect(project.restore(state).values).toEqual({ y: name("two") });
+  expect((await project.restore(state)).values).toEqual({ y: name("two") });
 }
 
 test("a record of the first format opens with its cells, outputs and images, and keeps states from now on", async () => {
@@ -77,7 +77,7 @@ test("a record of the second format opens with its states", async () => {
   expect(project.store.notice).toBeUndefined();
   const head = project.states.head(project.session())!;
   expect(head.cell).toBe(1);
-  expect(project.restore(head).values).toEqual({ x: name("one") });
+  expect((await project.restore(head)).values).toEqual({ x: name("one") });
 });
 
 test("a record of a newer format is refused plainly, and not a byte of it changes", () => {

@@ -84,10 +84,10 @@ export class Project implements Disposable {
   }
 
   /** What a kernel would read: variables with their bytes, and those that are lost. */
-  restore(checkpoint: Checkpoint): { values: Record<string, string>; lost: string[] } {
+  async restore(checkpoint: Checkpoint): Promise<{ values: Record<string, string>; lost: string[] }> {
     const smallFile = join(this.directory, "small");
     rmSync(smallFile, { force: true });
-    const { members, lost, files } = this.states.plan(checkpoint, smallFile);
+    const { members, lost, files } = await this.states.plan(checkpoint, smallFile);
     const values: Record<string, string> = {};
     for (const { names, at } of members) {
       const parts = at.buffers[0]!.map(([file, offset, length]) =>

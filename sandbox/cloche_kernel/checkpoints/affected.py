@@ -8,19 +8,23 @@ from typing import Any
 
 from cloche_kernel.checkpoints import reach
 from cloche_kernel.checkpoints.bindings import SHOWN
-from cloche_kernel.checkpoints.groups import ATOMS
 from cloche_kernel.checkpoints.held import Groups
 
 
 class Affected:
-    def __init__(self, namespace: dict[str, Any], transform: Callable[[str], str]) -> None:
+    """`shows_a_part`: whether the value that was shown last may be a variable's, or a part of one, that can change."""
+
+    def __init__(
+        self, namespace: dict[str, Any], shows_a_part: Callable[[], bool], transform: Callable[[str], str]
+    ) -> None:
         self._namespace = namespace
+        self._shows_a_part = shows_a_part
         self._transform = transform
         #: the latest cell's code, and the names that it speaks of
         self._spoken: tuple[str, frozenset[str] | None] | None = None
         self._ran_beside = False
-        #: the value that was shown before the latest cell leads to nothing
-        self._shown_is_atom = True
+        #: the value that was shown before the latest cell does
+        self._shown = False
         #: variables that a cell stored in a module
         self._given: set[str] = set()
 
@@ -41,7 +45,7 @@ class Affected:
             self._given |= reach.given_to_modules(code, self._is_module)
         beside = reach.runs_beside()
         ran_beside, self._ran_beside = self._ran_beside, beside
-        shown_was_atom, self._shown_is_atom = self._shown_is_atom, type(self._namespace.get(SHOWN)) in ATOMS
+        shown, self._shown = self._shown, self._shows_a_part()
         if code is None or beside or ran_beside or hidden is None:
             return None
         named = self.names_in(code)
@@ -49,7 +53,7 @@ class Affected:
             return None
         spoken = named | hidden | self._given
         reached = reach.closure(spoken, groups)
-        if reached is None or (not shown_was_atom and _speaks_of(SHOWN, spoken, reached, groups)):
+        if reached is None or (shown and _speaks_of(SHOWN, spoken, reached, groups)):
             return None
         if not (changed | gone) <= (reached | named):
             # Something was bound under a name that the code does not spell out: then more may have happened.

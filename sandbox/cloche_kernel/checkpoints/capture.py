@@ -14,7 +14,7 @@ from json import dumps
 from typing import Any, Protocol
 
 from cloche_kernel import tracebacks
-from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, workspace
+from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, unwritten, workspace
 from cloche_kernel.checkpoints.affected import Affected
 from cloche_kernel.checkpoints.beside import Beside, Lost, Send
 from cloche_kernel.checkpoints.bindings import Bindings
@@ -65,7 +65,6 @@ class Checkpoints:
         beside: Beside | None = None,
     ) -> None:
         self._namespace = namespace
-        self._hidden = hidden
         self._shell = shell
         self._send = send
         self._proof = proof
@@ -82,36 +81,41 @@ class Checkpoints:
         self._process: dict[str, Any] = {}
         self.files = KeptFiles()
         self._manifests = Manifests()
-        self._affected = Affected(namespace, lambda code: str(shell.transform_cell(code)))
+        self._affected = Affected(namespace, self.bindings.shows_a_part, lambda code: str(shell.transform_cell(code)))
         #: nothing is known of what the host has
         self._forgotten = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
+        #: digest of the process state that is kept, and its parts
+        self.kept_process: tuple[str, dict[str, Any]] = ("", {})
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
         self.initial_process = self._process = process_state.look()
         self.bindings.changed()
+        self._modules = self.modules.names()
         self._elsewhere.begin()
-
-    def value(self, name: str) -> Any:
-        return self._namespace[name]
 
     def visible(self) -> dict[str, Any]:
         """The session's variables: all that the shell did not put there itself."""
         return self.bindings.visible()
 
-    def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
-        """The state is now these groups, of which the host has every chunk."""
+    def adopt(self, kept: list[Group], fresh: list[Group], known: Iterable[str]) -> None:
+        """The state is now `kept`, whose values stayed, and `fresh`; the host has the chunks `known`."""
         self._manifests.forget()
-        self.groups = Groups()
-        for group, _ in groups:
+        before, self.groups = self.groups, Groups()
+        for group in kept:
+            self.groups.keep(group, before)
+        for group in fresh:
             self.groups.add(group)
         self._known.update(known)
         self._forgotten = False
-        self._count_references()
+        names = {name for group in fresh for name in group.names}
+        values = {name: value for name, value in self._values(names).items() if name in names}
+        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
+        self.groups.hold(parts.holds)
 
     def look_again(self) -> None:
         """After the process and the files were put back: what they are like is no change of the next cell's."""
@@ -124,6 +128,7 @@ class Checkpoints:
         self._manifests.forget()
         self.groups = Groups()
         self._known.clear()
+        unwritten.forget()
         self._process = {}
         self.files.forget()
         self._forgotten = True
@@ -163,15 +168,12 @@ class Checkpoints:
                 return {}
         fresh += self._take(cell, now, touched, parts)
         if around:
-            fresh += self._take_process(cell)
-            fresh += self._take_files(cell)
+            fresh += self._take_process(cell) + self._take_files(cell)
         self._forgotten = self._forks_failed = False
         manifest, pieces = self._manifests.pieces(fresh, self.groups)
         for number, piece in enumerate(pieces, 1):
             self._send({"type": "checkpoint", "cell": cell, "last": number == len(pieces)}, piece)
         return manifest
-
-    # Beside the next cell ---------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
@@ -227,9 +229,8 @@ class Checkpoints:
         known = frozenset(self._known)
 
         def work(send: Send) -> tuple[Learned | None, list[bytes]]:
-            self._is_fork = True
+            self._is_fork = self._elsewhere.is_fork = True
             self._send = send
-            self._elsewhere.is_fork = True
             proven: set[int] = set()
             if self._proof is not None:
                 proven = set(self._proof.proven)
@@ -255,8 +256,6 @@ class Checkpoints:
         if begun:
             self._forgotten = False
         return begun
-
-    # What is taken down -----------------------------------------------------------------------------------------------
 
     def _take(self, cell: int, now: dict[str, Any], touched: set[str], parts: Partition | None) -> list[Group]:
         """Takes down the variables `now`, in place of what there was of `touched`."""
@@ -285,11 +284,6 @@ class Checkpoints:
         found = {name: self._namespace[name] for name in names if self.bindings.shows(name)}
         held = self.modules.values()
         return {**found, **held} if held else found
-
-    def _count_references(self) -> None:
-        values = self._values(None)
-        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
-        self.groups.hold(parts.holds)
 
     def _take_kin(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
@@ -378,7 +372,9 @@ class Checkpoints:
         if taken is None:
             return []
         self.groups.drop(PROCESS)
-        return [self._keep(cell, {PROCESS: looked}, taken)]
+        made = self._keep(cell, {PROCESS: looked}, taken)
+        self.kept_process = made.digest, looked
+        return [made]
 
     def _take_files(self, cell: int) -> list[Group]:
         try:

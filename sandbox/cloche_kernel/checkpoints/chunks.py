@@ -7,6 +7,8 @@ from typing import Any
 
 import xxhash
 
+from cloche_kernel.checkpoints import unwritten
+
 #: `bytes`: no larger than a piece of a frame's body, so that the host waits for one piece at most
 CHUNK_BYTES = 262_144
 
@@ -14,9 +16,10 @@ CHUNK_BYTES = 262_144
 def split(data: bytes | memoryview) -> Iterator[tuple[str, memoryview]]:
     """(hash in hex, bytes) of each piece."""
     view = memoryview(data).cast("B")
-    for start in range(0, len(view), CHUNK_BYTES):
+    known = unwritten.names_of(view)
+    for index, start in enumerate(range(0, len(view), CHUNK_BYTES)):
         piece = view[start : start + CHUNK_BYTES]
-        yield xxhash.xxh3_128_hexdigest(piece), piece
+        yield (known and known[index]) or xxhash.xxh3_128_hexdigest(piece), piece
 
 
 #: `bytes`: a piece cut by its content is no shorter, so that there are not too many

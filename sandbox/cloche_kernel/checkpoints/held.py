@@ -77,6 +77,11 @@ class Groups(dict[str, Group]):
             self._members[group.digest] = self._members.get(group.digest, 0) + len(group.names)
         return group
 
+    def keep(self, group: Group, before: Groups) -> None:
+        """Adds a group whose values stayed since `before`."""
+        self.add(group)
+        self.hold({name: before._holds[name] for name in group.names if name in before._holds})
+
     def drop(self, name: str) -> None:
         group = self.pop(name, None)
         if group is None:

@@ -175,10 +175,13 @@ class Serving:
         return chunks, manifest, self.uncaptured
 
     def restore(self, request: str) -> Any:
-        from cloche_kernel.checkpoints.restore import restore
+        from cloche_kernel.checkpoints.restore import Lacking, restore
 
         assert self._state is not None
-        found = restore(json.loads(request), self._state, self._shell.user_ns, self._shell)
+        try:
+            found = restore(json.loads(request), self._state, self._shell.user_ns, self._shell)
+        except Lacking as error:
+            return {"lacking": error.digests}
         return {"bound": found.bound, "failed": found.failed, "notes": found.notes}
 
     def forget(self) -> None:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,13 @@ class _Piece:
 
 
 class Store:
-    """What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses."""
+    """
+    What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses. Chunks in
+    its pack start at a multiple of `page` bytes, as the host has it.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, page: int = 4_096) -> None:
+        self._page = page
         self._pack = directory / "pack"
         self._pack.touch()
         self._small = directory / "small"
@@ -63,6 +68,7 @@ class Store:
             mine[name] = _Piece(data, 0, len(data))
             return
         with open(self._pack, "ab") as file:
+            file.write(bytes(-file.tell() % self._page))
             mine[name] = _Piece(None, file.tell(), len(data))
             file.write(data)
 
@@ -96,7 +102,7 @@ class Store:
         self._checkpoints.append(made)
         return made
 
-    def plan(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def plan(self, checkpoint: Checkpoint, held: Container[str] = ()) -> dict[str, Any]:
         chunks, groups = self._chunks[checkpoint.session], self._groups[checkpoint.session]
         small = bytearray()
 
@@ -115,7 +121,7 @@ class Store:
             return made
 
         members = []
-        for digest in checkpoint.members:
+        for digest in [digest for digest in checkpoint.members if digest not in held]:
             group = groups[digest]
             where = {"header": locate(group["header"]), "buffers": [locate(one) for one in group["buffers"]]}
             members.append({**group, "at": where})
@@ -123,7 +129,13 @@ class Store:
         self._small.unlink(missing_ok=True)
         self._small.write_bytes(small)
         files = [str(self._pack), str(self._small)]
-        return {"members": members, "lost": checkpoint.lost, "tokens": checkpoint.tokens, "files": files}
+        return {
+            "members": members,
+            "held": [digest for digest in checkpoint.members if digest in held],
+            "lost": checkpoint.lost,
+            "tokens": checkpoint.tokens,
+            "files": files,
+        }
 
 
 def _chunks_of(group: dict[str, Any]) -> list[str]:
@@ -242,8 +254,13 @@ class Session:
         """The state after `cell` in the live kernel; the answer of `restore`."""
         wanted = self.store.after(self.name, cell)
         assert wanted is not None, f"nothing was kept of cell {cell}"
+        held = set(self.head.members) if self.head else set()
         self.head = wanted
-        return self.kernel.ask("restore", json.dumps(self.store.plan(wanted)))
+        answer = self.kernel.ask("restore", json.dumps(self.store.plan(wanted, held)))
+        if "lacking" in answer:
+            held.difference_update(answer["lacking"])
+            answer = self.kernel.ask("restore", json.dumps(self.store.plan(wanted, held)))
+        return answer
 
     def kill(self) -> Any:
         """The kernel dies; another one takes over where it was."""
