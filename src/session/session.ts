@@ -121,7 +121,7 @@ export class Session {
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
       const kernel = await this.slot.ready(cell.stopping.signal);
-      await this.keeper.admitted();
+      await this.keeper.admitted(cell.stopping.signal);
       cell.stopping.signal.throwIfAborted();
       this.limit(cell, options.timeoutMs);
       const running = kernel.execute(cell.number, code, cell.listener);
@@ -135,7 +135,7 @@ export class Session {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
       const kernel = await this.slot.ready(signal);
-      await this.keeper.admitted();
+      await this.keeper.admitted(signal);
       this.keeper.loaded();
       const staged = await kernel.files.stage(request, signal, (progress) =>
         cell.log.progress(copied(progress)),

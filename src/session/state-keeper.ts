@@ -129,25 +129,25 @@ export class StateKeeper {
     this.written = Promise.all([this.written, written]);
   }
 
-  /** Resolves once at most one state is captured but not written. */
-  async admitted(): Promise<void> {
-    // One that is still to be captured is the kernel's to send before it runs anything more.
-    while (this.unwritten > 0 && this.unwritten + this.coming.size > 1) {
+  /** Resolves once at most one state is captured but not written: a cell may begin, whose state follows that one. */
+  async admitted(signal: AbortSignal): Promise<void> {
+    while (this.unwritten + this.coming.size > 1 && !signal.aborted) {
       const entrance = deferred<void>();
       this.room.push(entrance);
+      signal.addEventListener("abort", () => entrance.resolve(), { once: true });
       await entrance.promise;
     }
   }
 
   /** The state after `cell`, once it is on disk; waited for at most `ms` milliseconds. */
   async durable(cell: number, ms: number): Promise<Checkpoint | undefined> {
-    await this.settled(ms);
+    await this.settled(ms, cell);
     return this.options.store.after(this.options.session, cell);
   }
 
-  /** Resolves to whether nothing of ended cells is on its way any more, after at most `ms` milliseconds. */
-  async settled(ms: number): Promise<boolean> {
-    const coming = [...this.coming.values()].map(({ promise }) => promise);
+  /** Resolves to whether nothing of cells up to `last` is on its way any more, after at most `ms` milliseconds. */
+  async settled(ms: number, last = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const coming = [...this.coming].flatMap(([cell, { promise }]) => (cell <= last ? [promise] : []));
     const done = Promise.all(coming).then(async () => {
       await this.written;
       return true;

@@ -15,8 +15,9 @@ from json import loads
 from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
-from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
+from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
 from cloche_kernel.checkpoints.held import Group
+from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
 from cloche_kernel.checkpoints.pieces import Pieces
 from cloche_kernel.checkpoints.placeholder import Placeholder
@@ -163,7 +164,7 @@ class _Files:
         sound = set()
         for name in {name for group in live.values() for name in group.names if _is_of_module(name)}:
             path = modules.path_of(name)
-            if path in self.chunks_of and state.file_chunks.get(path) == self.chunks_of[path]:
+            if path in self.chunks_of and state.files.chunks.get(path) == self.chunks_of[path]:
                 sound.add(name)
         return set(state.modules.names() - sound)
 
@@ -178,13 +179,13 @@ class _Files:
         result.notes += workspace.put_back(self.listing, {path: pieces.buffer(at, []) for path, at in located})
         # A module's file may be one that was not there when its directory was last looked at.
         importlib.invalidate_caches()
-        state.learn_files(self.chunks_of)
+        state.files.chunks = self.chunks_of
 
 
 def _wanted_files(request: dict[str, Any], live: dict[str, Group], state: Checkpoints, pieces: Pieces) -> _Files:
     member = next((member for member in request["members"] if FILES in member["names"]), None)
     if any(FILES in group.names and group.described is not None for group in live.values()):
-        return _Files(None, [], state.file_chunks)
+        return _Files(None, [], state.files.chunks)
     if member is None:
         nothing: dict[str, Any] = {"at": {"buffers": []}}
         return _Files(None, [], None) if FILES in request["lost"] else _Files(nothing, [], {})

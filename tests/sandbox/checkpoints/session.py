@@ -151,7 +151,9 @@ _START = (
 class Warm:
     """The process kernels are forked from, and the one place at which whichever of them runs has its /workspace."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: bool = False) -> None:
+        """`beside`: kernels take states down in forks, whatever they cost."""
+        self._beside = beside
         self.directory = Path(tempfile.mkdtemp(prefix="cloche-checkpoints-"))
         self.workspace = self.directory / "workspace"
         self._mine, theirs = socket.socketpair()
@@ -169,7 +171,7 @@ class Warm:
         mine, theirs = socket.socketpair()
         kernel = Kernel(self, mine, self.directory / f"workspace-{self._kernels}")
         self.bring(kernel)
-        socket.send_fds(self._mine, [b"k" if checkpoints else b"p"], [theirs.fileno()])
+        socket.send_fds(self._mine, [(b"b" if self._beside else b"k") if checkpoints else b"p"], [theirs.fileno()])
         theirs.close()
         kernel.pid = kernel.receive()
         return kernel
