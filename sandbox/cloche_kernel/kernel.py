@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import threadpoolctl
 
-from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.checkpoints.capture import Checkpoints
 from cloche_kernel.checkpoints.proof import Proofs
@@ -245,12 +244,11 @@ class Kernel:
         if failure is not None:
             status = "interrupted" if failure.interrupted else "error"
             end |= {"error": failure.text, "errorName": failure.name[:200]}
-        with self._display.ending() as left_out:
+        with self._display.ending() as (left_out, result):
             if left_out:
                 end["imagesLeftOut"] = left_out
-            rendering.flush_streams()
             text = dumps(end).encode("utf-8", "replace") if end else b"{}"
-            self._line.send({"type": "finished", "id": cell, "status": status}, text)
+            self._line.send({"type": "finished", "id": cell, "status": status}, text, result)
 
     def _load(self, request: dict[str, Any]) -> tracebacks.Failure | None:
         from cloche_kernel import loading
@@ -263,7 +261,7 @@ class Kernel:
         replaced = self._variables.facts(name)
         self._shell.user_ns[name] = loaded.value
         before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
-        self._display.text(before + loaded.profile)
+        self._display.text(before + loaded.profile, last=True)
         return None
 
     def _restore(self, header: dict[str, Any], path: str) -> None:

@@ -70,6 +70,8 @@ class KernelRules:
                 raise FrameError("it answered what was not asked")
             self._questions.discard(key)
             return True
+        if kind == "result":
+            return cell is not None and key == cell
         if kind == "body":
             known = key in self._bodies
             if header.get("last"):

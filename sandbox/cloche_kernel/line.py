@@ -45,9 +45,9 @@ class Line:
         # A process that user code forks is not the kernel: it must neither speak for it nor keep the line open.
         os.register_at_fork(after_in_child=self._leave)
 
-    def send(self, header: Header, payload: bytes | memoryview = b"") -> None:
-        """Sends one whole frame; an interrupt waits until it is out."""
-        data = encode(header, payload)
+    def send(self, header: Header, payload: bytes | memoryview = b"", before: bytes = b"") -> None:
+        """Sends one whole frame, behind encoded ones; an interrupt waits until it is out."""
+        data = before + encode(header, payload)
         with self._interrupts.deferred(), self._write_lock:
             self._sendall(data)
 

@@ -25,11 +25,11 @@ from cloche_kernel.forking import KernelProcess, Zygote, describe_exit
 from cloche_kernel.host_line import HostGone, HostLine
 from cloche_kernel.kernel_rules import KernelRules
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
+from cloche_kernel.read_buffer import ReadBuffer
 from cloche_kernel.startup import connect, read_boot
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-_CHUNK_BYTES = 262_144
 #: awake ticks without a word from the host after which it is taken for dead; a paused machine does not tick
 _TICK_SECONDS = 5.0
 _DEAD_AFTER_TICKS = 12
@@ -48,8 +48,11 @@ class Supervisor:
     def __init__(self, boot: dict[str, Any], carrier_in: int, carrier_out: int) -> None:
         self._boot = boot
         self._poll = select.poll()
-        self._host = HostLine(carrier_in, carrier_out, self._poll, congested=self._hold_back, clear=self._let_on)
-        self._output = CellOutput(self._host)
+        self._buffer = ReadBuffer()
+        self._host = HostLine(
+            carrier_in, carrier_out, self._poll, self._buffer, congested=self._hold_back, clear=self._let_on
+        )
+        self._output = CellOutput(self._host, self._buffer)
         self._zygote: Zygote | None = None
         self._kernel: KernelProcess | None = None
         self._kernel_reader, self._rules = frames.FrameReader(), KernelRules()
@@ -271,7 +274,7 @@ class Supervisor:
         if self._rules.budget <= 0 or self._host.congested:
             return
         try:
-            chunk = kernel.line.recv(_CHUNK_BYTES)
+            chunk = self._buffer.read(kernel.line.fileno())
         except BlockingIOError:
             return
         except OSError:
@@ -281,18 +284,19 @@ class Supervisor:
             self._line_closed(kernel)
             return
         try:
-            for header, _, frame in self._kernel_reader.push(chunk):
-                if self._ended_for is not None:
-                    return  # it is being killed: what it still says is not heard
-                self._rules.budget -= 1
-                self._on_kernel(kernel, header, frame)
+            with self._host.together():
+                for header, payload, frame in self._kernel_reader.push(chunk):
+                    if self._ended_for is not None:
+                        return  # it is being killed: what it still says is not heard
+                    self._rules.budget -= 1
+                    self._on_kernel(kernel, header, payload, frame)
             if self._rules.budget <= 0:
                 self._unregister(kernel.line.fileno())
         except frames.FrameError as error:
             self._unregister(kernel.line.fileno())
             self._end_kernel(f"it broke the protocol: {error}")
 
-    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], frame: bytes) -> None:
+    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
         if kind == "started" and not kernel.pid:
             kernel.pid = int(header["pid"])
@@ -306,6 +310,9 @@ class Supervisor:
             self._refuse(header)
             return
         self._output.drain()
+        if kind == "result":
+            self._output.result(payload)
+            return
         if kind == "display":
             self._output.before_image()
             self._tell_kernel(frames.encode({"type": "ack", "id": header.get("display")}))

@@ -35,7 +35,8 @@
  * - progress  {id}                            payload: the last line, while output is being dropped
  * - display   {id, display, mime, body?}      payload: text, or (body) an image of frames `body` follows
  * - body      {id, last}                      payload: the next 262,144 bytes of display or call `id`, or the last, fewer
- * - finished  {id, status}                    payload: JSON CellEnd; exactly one a cell
+ * - finished  {id, status}                    payload: JSON CellEnd; exactly one a cell. Just before it the kernel may say
+ *                                             `result` {id}, text of a shown value, which the supervisor makes output
  * - answer    {id, ok}                        payload: JSON, to `inspect`
  * - stack     {id}                            payload: the innermost frames, outermost first
  * - call      {id, cell, name, body?}         payload: JSON arguments of a host call
@@ -196,8 +197,12 @@ export const manifest = z.strictObject({
 });
 export type Manifest = z.infer<typeof manifest>;
 
-/** What comes of a state: a manifest, or why there is none. */
-export const capture = z.union([manifest, z.strictObject({ failed: z.string().max(2_000) })]);
+/** What comes of a state: that it is as the last one was, a manifest, or why there is none. */
+export const capture = z.union([
+  z.strictObject({ same: z.literal(true) }),
+  manifest,
+  z.strictObject({ failed: z.string().max(2_000) }),
+]);
 export type Capture = z.infer<typeof capture>;
 
 /** What came of a restore (payload of its `answer`). */

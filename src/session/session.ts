@@ -365,24 +365,23 @@ export class Session {
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
+      void this.record(cell);
       const view = cell.view();
-      try {
-        this.options.store.endCell(this.id, cell.number, {
-          status: view.status,
-          duration: view.duration,
-          output: view.text,
-          error: view.error ?? null,
-          dropped: view.dropped,
-          images: view.images,
-        });
-        this.unkept.delete(cell.number);
-      } catch (error) {
-        this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(error).sentence}`);
-        const [oldest] = this.unkept.keys();
-        if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
-      }
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
+  }
+
+  private async record(cell: Cell): Promise<void> {
+    const { status, duration, text, error, dropped, images } = cell.view();
+    try {
+      const result = { status, duration, output: text, error: error ?? null, dropped, images };
+      await this.options.store.endCell(this.id, cell.number, result);
+      this.unkept.delete(cell.number);
+    } catch (failure) {
+      this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(failure).sentence}`);
+      const [oldest] = this.unkept.keys();
+      if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
+    }
   }
 
   /** Waits for a cell, at most `waitMs`, passing on its last line; a withdrawn call interrupts it. */
@@ -438,11 +437,19 @@ export class Session {
   /** Ends the cell `timeoutMs` after its code began. */
   private limit(cell: Cell, timeoutMs: number | undefined): void {
     if (timeoutMs === undefined) return;
+    let late = false;
     const timer = setTimeout(() => {
-      this.note(`Cell ${cell.number} was interrupted after its timeout of ${timeoutMs / 1000} s.`);
+      late = true;
       void this.end(cell);
     }, timeoutMs);
-    void cell.done.then(() => clearTimeout(timer));
+    void cell.done.then(({ status }) => {
+      clearTimeout(timer);
+      // It may have ended by itself in that moment.
+      if (late && status !== "ok")
+        this.note(
+          `Cell ${cell.number} was interrupted after its timeout of ${Number((timeoutMs / 1000).toPrecision(6))} s.`,
+        );
+    });
   }
 
   /** Interrupt, grace, kill: resolves once the cell has ended, or nothing more can be done. Once for each cell. */

@@ -114,10 +114,10 @@ export class StateKeeper {
   checkpoint(cell: number, capture: Capture): void {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
-    this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
+    this.captured.get(cell)?.unkept.resolve("lost" in capture ? unkeepable(cell, capture) : []);
     const staging = this.options.kernel()?.staging;
-    this.held =
-      staging === undefined || "failed" in capture ? undefined : { staging, digests: capture.members };
+    if ("failed" in capture || staging === undefined) this.held = undefined;
+    else if ("members" in capture) this.held = { staging, digests: capture.members };
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
@@ -226,7 +226,9 @@ export class StateKeeper {
     try {
       if (this.failure) throw this.failure;
       if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
-      const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
+      const data = this.loadedFiles();
+      if ("same" in capture) return await store.repeat(session, cell, data);
+      const checkpoint = await store.commit(session, cell, capture, data);
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       this.passOn();
       return checkpoint;

@@ -69,6 +69,11 @@ export interface CheckpointStore {
   addChunk(session: string, name: string, data: Uint8Array): void;
   /** Makes a manifest and its chunks durable, as child of the head, and the head. Throws `store.*`; then nothing is kept. */
   commit(session: string, cell: number, manifest: Manifest, data: LoadedFiles): Promise<Checkpoint>;
+  /**
+   * The state after `cell` is still the one that was committed last. Throws `store.*`, and `wire.violation` where that
+   * was not kept.
+   */
+  repeat(session: string, cell: number, data: LoadedFiles): Promise<Checkpoint>;
   /** Drops chunks of a manifest that never came. */
   abandon(session: string): void;
   head(session: string): Checkpoint | undefined;

@@ -1,4 +1,5 @@
 // Checkpoints in the project's record: manifests and small chunks in SQLite, large chunks in packs beside it.
+import { isDeepStrictEqual } from "node:util";
 import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { CheckpointRows } from "./checkpoint-rows.ts";
@@ -56,8 +57,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #writing = new Map<string, Set<Map<string, Added>>>();
   /** the latest commit of each session: states are written in the order of their cells */
   readonly #turns = new Map<string, Promise<unknown>>();
-  /** groups of each session's head, which are known to be there */
-  readonly #known = new Map<string, { head: number; members: ReadonlySet<string> }>();
+  /** the head that each session's latest commit made, and its groups, which are known to be there */
+  readonly #known = new Map<string, { head: Checkpoint; members: ReadonlySet<string> }>();
   /** the state each session is being brought to */
   readonly #pinned = new Map<string, number>();
   /** heads of whose damage was told */
@@ -103,8 +104,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#pending.delete(session);
     const writing = this.#writing.get(session) ?? new Set();
     this.#writing.set(session, writing.add(added));
-    const before = this.#turns.get(session) ?? Promise.resolve();
-    const written = before.then(async () => {
+    const written = this.#inTurn(session, async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
       await this.#packs.sync(session);
       const checkpoint = this.#statements.atomically(() => {
@@ -116,13 +116,9 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       if (added.size > 0 || manifest.groups.length > 0) await this.#statements.flush();
       return checkpoint;
     });
-    this.#turns.set(
-      session,
-      written.catch(() => {}),
-    );
     try {
       const checkpoint = await written;
-      this.#known.set(session, { head: checkpoint.id, members: new Set(checkpoint.members) });
+      this.#known.set(session, { head: checkpoint, members: new Set(checkpoint.members) });
       this.#pinned.delete(session);
       for (const { pack, start } of added.values()) if (pack !== null) this.#check.trust(pack, start!);
       const notice = this.space.budget.notice();
@@ -130,11 +126,29 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       if (this.space.budget.isTight) this.space.relieve();
       return checkpoint;
     } catch (error) {
-      const failure = this.#failure(error);
-      if (failure.code === "store.full") this.space.relieve();
-      throw failure;
+      throw this.#refused(session, error);
     } finally {
       writing.delete(added);
+    }
+  }
+
+  async repeat(session: string, cell: number, data: LoadedFiles): Promise<Checkpoint> {
+    try {
+      const checkpoint = await this.#inTurn(session, () =>
+        this.#statements.later(() => {
+          const head = this.#known.get(session)?.head;
+          if (!head || head.id !== this.#rows.headId(session)) throw unheld();
+          if (!isDeepStrictEqual(data, head.data))
+            return this.#makeHead(this.#rows.insert(session, head.id, cell, { ...head, data }));
+          this.#rows.repeat(session, cell, head.id);
+          return { ...head, cell };
+        }),
+      );
+      if (checkpoint.id !== this.#known.get(session)?.head.id)
+        this.#known.set(session, { head: checkpoint, members: new Set(checkpoint.members) });
+      return checkpoint;
+    } catch (error) {
+      throw this.#refused(session, error);
     }
   }
 
@@ -145,6 +159,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   head(session: string): Checkpoint | undefined {
     const id = this.#rows.headId(session);
     const { found, damaged } = this.#rows.nearest(id);
+    if (found && found.id === id) found.cell = this.#rows.headCell(session) ?? found.cell;
     if (damaged.length > 0 && this.#toldOf.get(session) !== id) {
       this.#toldOf.set(session, id);
       this.#tell(
@@ -300,7 +315,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     const known = this.#known.get(session);
     const fresh = new Set(manifest.groups.map(({ digest }) => digest));
     for (const digest of manifest.members)
-      if (!fresh.has(digest) && !(known?.head === head && known?.members.has(digest)))
+      if (!fresh.has(digest) && !(known?.head.id === head && known?.members.has(digest)))
         if (!this.#holdings.hasGroup(session, digest)) throw unheld();
     this.#statements.run(
       "UPDATE cell SET touched = ? WHERE session = ? AND cell = ?",
@@ -310,6 +325,25 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     );
     this.#statements.run("DELETE FROM pruned WHERE session = ? AND cell = ?", session, cell);
     return this.#makeHead(this.#rows.insert(session, head ?? null, cell, manifest));
+  }
+
+  /** Does `work` once what the session's earlier cells left is written, or has failed. */
+  #inTurn<T>(session: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(session) ?? Promise.resolve();
+    const written = before.then(work);
+    this.#turns.set(
+      session,
+      written.catch(() => {}),
+    );
+    return written;
+  }
+
+  /** What is said of a state that could not be written. */
+  #refused(session: string, error: unknown): ClocheError {
+    this.#known.delete(session);
+    const failure = this.#failure(error);
+    if (failure.code === "store.full") this.space.relieve();
+    return failure;
   }
 
   #makeHead(checkpoint: Checkpoint): Checkpoint {

@@ -87,7 +87,7 @@ export interface Store extends Disposable {
   /** Keeps output so far, while the cell runs. */
   saveOutput(session: string, cell: number, output: string, dropped: number): void;
   /** Keeps how a cell ended, in one transaction. */
-  endCell(session: string, cell: number, result: CellResult): void;
+  endCell(session: string, cell: number, result: CellResult): Promise<void>;
   cell(session: string, cell: number): CellRecord | undefined;
   /** The latest cell number, or 0. */
   lastCell(session: string): number;

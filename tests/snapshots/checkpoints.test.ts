@@ -61,6 +61,72 @@ describe("keeping", () => {
     expect(starts).toEqual([0, 102_400]);
   });
 
+  test("a cell that changed nothing has the state before it, under its own number", async () => {
+    const first = await project.cell(main, { a: "one" });
+    const same = [await project.idleCell(main), await project.idleCell(main)];
+    expect(same.map(({ id, cell }) => [id, cell])).toEqual([
+      [first.id, 2],
+      [first.id, 3],
+    ]);
+    for (let round = 0; round < 2; round += 1) {
+      expect(project.states.head(main)).toEqual({ ...first, cell: 3 });
+      expect(project.states.after(main, 2)).toEqual({ ...first, cell: 2 });
+      expect(project.store.lostSince(main, 3, undefined)).toBe("");
+      const { cells, states } = project.store.history(main);
+      expect(cells.map(({ kept, touched }) => [kept, touched])).toEqual([
+        [true, ["a"]],
+        [true, []],
+        [true, []],
+      ]);
+      expect(states).toHaveLength(1);
+      project.reopen();
+    }
+    const second = await project.cell(main, { a: "two" });
+    expect(project.states.after(main, 3)).toEqual({ ...first, cell: 3 });
+    project.states.moveHead(main, project.states.after(main, 2)!);
+    expect(project.states.head(main)).toEqual({ ...first, cell: 2 });
+    expect(project.store.history(main).at).toBe(2);
+    const beside = project.session("beside");
+    expect(
+      (await project.restore(project.states.fork(project.states.after(main, 3)!, beside))).values,
+    ).toEqual({
+      a: name("one"),
+    });
+    expect((await project.restore(second)).values).toEqual({ a: name("two") });
+  });
+
+  test("a cell that changed nothing since a state that was not kept has none either", async () => {
+    await expect(project.idleCell(main)).rejects.toMatchObject({ code: "wire.violation" });
+    await project.cell(main, { a: "one" });
+    const ghost = covariable("ghost", Buffer.from("never sent"));
+    const forged = { groups: [ghost], members: [ghost.digest], lost: {}, tokens: {}, versions: {} };
+    await expect(project.states.commit(main, 3, forged, {})).rejects.toThrow();
+    await expect(project.idleCell(main)).rejects.toMatchObject({ code: "wire.violation" });
+    await project.cell(main, { a: "two" });
+    project.states.moveHead(main, project.states.after(main, 2)!);
+    await expect(project.idleCell(main)).rejects.toMatchObject({ code: "wire.violation" });
+  });
+
+  test("a state of several cells that is given up is given up for all of them", async () => {
+    const first = await project.cell(main, { a: "one" });
+    await project.idleCell(main);
+    await project.cell(main, { a: "two" });
+    await project.states.space.prune(main, [first.id]);
+    for (const cell of [1, 2]) {
+      expect(project.states.after(main, cell)).toBeUndefined();
+      expect(project.states.prunedAt(main, cell)).toBeDefined();
+    }
+    expect(project.store.history(main).cells.map(({ kept }) => kept)).toEqual([false, false, true]);
+  });
+
+  test("files that were loaded since make a state of their own", async () => {
+    const first = await project.cell(main, { a: "one" });
+    const cell = project.store.beginCell(main, "load", "data.csv");
+    const loaded = await project.states.repeat(main, cell, { "data.csv": "kept" });
+    expect(loaded).toMatchObject({ parent: first.id, cell, data: { "data.csv": "kept" } });
+    expect(project.states.head(main)).toEqual(loaded);
+  });
+
   test("a state whose bytes never came is refused, and nothing of it is kept", async () => {
     await project.cell(main, { a: "one" });
     const before = project.states.head(main);

@@ -62,8 +62,15 @@ export class Project implements Disposable {
   async cell(session: string, variables: Record<string, Uint8Array | string>): Promise<Checkpoint> {
     const cell = this.store.beginCell(session, "exec", Object.keys(variables).join(", "));
     const result = { status: "ok", duration: 1, output: "", error: null, dropped: 0, images: [] } as const;
-    this.store.endCell(session, cell, { ...result, images: [] });
-    return this.states.commit(session, cell, this.send(session, variables), {});
+    const ended = this.store.endCell(session, cell, { ...result, images: [] });
+    const committed = (async () => this.states.commit(session, cell, this.send(session, variables), {}))();
+    return (await Promise.all([committed, ended]))[0];
+  }
+
+  /** Runs a cell that leaves everything as it is. */
+  async idleCell(session: string): Promise<Checkpoint> {
+    const cell = this.store.beginCell(session, "exec", "1 + 1");
+    return this.states.repeat(session, cell, {});
   }
 
   send(session: string, variables: Record<string, Uint8Array | string>): Manifest {

@@ -30,6 +30,7 @@ FILES = "\0files"
 #: seconds that taking down one group may take
 _SECONDS = 20.0
 _MANIFEST_PIECE = 524_288
+_NONE_SENT: tuple[int, dict[str, Any], frozenset[str]] = (0, {}, frozenset())
 
 Send = Callable[[dict[str, Any], Any], None]
 #: asks a fresh process whether what was taken comes back as it was; None, or why not
@@ -65,6 +66,8 @@ class Checkpoints:
         self._ran_beside = False
         #: what was shown last may be a variable's, or a part of one
         self._shown = False
+        #: edition of the groups, what else a state says, and its members: those of the state that went out last
+        self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         #: variables that a cell stored in a module
@@ -90,6 +93,7 @@ class Checkpoints:
 
     def adopt(self, kept: list[Group], fresh: list[Group], known: Iterable[str]) -> None:
         """The state is now `kept`, whose values stayed, and `fresh`; the host has the chunks `known`."""
+        self._sent = _NONE_SENT
         before, self.groups = self.groups, Groups()
         for group in kept:
             self.groups.keep(group, before)
@@ -115,6 +119,7 @@ class Checkpoints:
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
+        self._sent = _NONE_SENT
         self.groups = Groups()
         self._known.clear()
         unwritten.forget()
@@ -328,12 +333,11 @@ class Checkpoints:
 
     def _send_manifest(self, cell: int, fresh: list[Group]) -> dict[str, Any]:
         members = self.groups.members()
-        manifest: dict[str, Any] = {
-            "groups": [group.described for group in fresh if group.described is not None],
-            "lost": self.groups.lost(),
-            "versions": versions(),
-            "tokens": self.groups.tokens(),
-        }
+        state = {"lost": self.groups.lost(), "versions": versions(), "tokens": self.groups.tokens()}
+        if self._is_as_sent(state, members):
+            self._send({"type": "checkpoint", "cell": cell, "last": True}, b'{"same":true}')
+            return {"same": True}
+        manifest = {"groups": [group.described for group in fresh if group.described is not None], **state}
         rest = dumps(manifest, separators=(",", ":"))
         # Ten thousand digests take a JSON encoder longer than all else together.
         listed = '["' + '","'.join(members) + '"]' if members else "[]"
@@ -342,6 +346,15 @@ class Checkpoints:
             last = start + _MANIFEST_PIECE >= len(text)
             self._send({"type": "checkpoint", "cell": cell, "last": last}, text[start : start + _MANIFEST_PIECE])
         return {**manifest, "members": members}
+
+    def _is_as_sent(self, state: dict[str, Any], members: list[str]) -> bool:
+        """Was the state that went out last this very one? Notes this one."""
+        edition, before, had = self._sent
+        if edition == self.groups.edition and state == before:
+            return True
+        unordered = frozenset(members)
+        self._sent = self.groups.edition, state, unordered
+        return unordered == had and state == before
 
 
 def _calls_something(code: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +48,16 @@ def _names(pieces: list[tuple[str, memoryview]]) -> list[str]:
     return [name for name, _ in pieces]
 
 
+_editions = itertools.count(1)
+
+
 class Groups(dict[str, Group]):
     """Variable → its group. Changed through `add` and `drop` alone."""
 
     def __init__(self) -> None:
         super().__init__()
+        #: another number after each change, and with each new one of these
+        self.edition = next(_editions)
         #: references to the session's namespace that variables lead to, one for each function of the session's
         self.holds = 0
         self._holds: dict[str, int] = {}
@@ -59,6 +65,7 @@ class Groups(dict[str, Group]):
         self._losing: dict[str, Group] = {}
 
     def add(self, group: Group) -> Group:
+        self.edition = next(_editions)
         for name in group.names:
             self[name] = group
             if group.lost:
@@ -76,6 +83,7 @@ class Groups(dict[str, Group]):
         group = self.pop(name, None)
         if group is None:
             return
+        self.edition = next(_editions)
         self._losing.pop(name, None)
         self.holds -= self._holds.pop(name, 0)
         if group.described is not None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,12 @@ class Store:
             mine[name] = _Piece(None, file.tell(), len(data))
             file.write(data)
 
-    def commit(self, session: str, cell: int, manifest: dict[str, Any]) -> Checkpoint:
+    def commit(self, session: str, cell: int, manifest: dict[str, Any], head: Checkpoint | None) -> Checkpoint:
+        if manifest == {"same": True}:
+            assert head is not None, f"cell {cell}: as it was, where nothing was yet"
+            made = replace(head, session=session, cell=cell)
+            self._checkpoints.append(made)
+            return made
         chunks, groups = self._chunks.setdefault(session, {}), self._groups.setdefault(session, {})
         for group in manifest["groups"]:
             missing = [name for name in _chunks_of(group) if name not in chunks]
@@ -241,7 +246,7 @@ class Session:
         self.sent = sum(len(data) for _, data in chunks)
         for name, data in chunks:
             self.store.add_chunk(self.name, name, data)
-        self.head = self.store.commit(self.name, self.cell, json.loads(json.dumps(manifest)))
+        self.head = self.store.commit(self.name, self.cell, json.loads(json.dumps(manifest)), self.head)
 
     def reset(self, cell: int) -> Any:
         """The state after `cell` in the live kernel; the answer of `restore`."""
