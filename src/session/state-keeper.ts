@@ -115,9 +115,11 @@ export class StateKeeper {
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
     this.captured.get(cell)?.unkept.resolve("lost" in capture ? unkeepable(cell, capture) : []);
-    const staging = this.options.kernel()?.staging;
-    if ("failed" in capture || staging === undefined) this.held = undefined;
-    else if ("members" in capture) this.held = { staging, digests: capture.members };
+    if (!("same" in capture)) {
+      const staging = this.options.kernel()?.staging;
+      this.held =
+        staging === undefined || "failed" in capture ? undefined : { staging, digests: capture.members };
+    }
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;

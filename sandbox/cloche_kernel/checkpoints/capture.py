@@ -64,10 +64,10 @@ class Checkpoints:
         self._files: dict[str, workspace.Entry] = {}
         self.file_chunks: dict[str, list[str]] = {}
         self._ran_beside = False
-        #: what was shown last may be a variable's, or a part of one
-        self._shown = False
         #: edition of the groups, what else a state says, and its members: those of the state that went out last
         self._sent: tuple[int, dict[str, Any], frozenset[str]] = _NONE_SENT
+        #: what was shown last may be a variable's, or a part of one
+        self._shown = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
         #: variables that a cell stored in a module
