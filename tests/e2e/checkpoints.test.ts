@@ -94,6 +94,14 @@ eachSandbox("checkpoints", (kind) => {
       );
     });
 
+    test("the directory is put back, also from one that is gone", async () => {
+      const session = "directory";
+      const { cell } = await server.exec("import os", { session });
+      await server.exec("os.mkdir('d'); os.chdir('d'); os.rmdir('../d')", { session });
+      await server.call("reset", { to: cell, session });
+      expect((await server.exec("os.getcwd()", { session })).text).toBe("'/workspace'");
+    });
+
     test("under a running cell it ends that cell and says so", async () => {
       const session = "busy";
       const { cell } = await server.exec("x = 1", { session });

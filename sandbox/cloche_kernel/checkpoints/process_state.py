@@ -44,7 +44,8 @@ def put_back(parts: _Parts) -> list[str]:
     now = look()
     for name, value in parts.items():
         try:
-            if name in now and _is_same(now[name], value):
+            # A directory that is gone is told as another.
+            if name != "cwd" and name in now and _is_same(now[name], value):
                 continue
             _SETTERS[name](value)
         except Exception as error:
