@@ -35,6 +35,8 @@ class KernelRules:
         self._cell: object = None
         #: numbers of cells that ended, whose state has not been sent yet
         self._uncaptured: deque[object] = deque()
+        #: the cell whose state a fork takes down while the next one runs
+        self._beside: object = None
         self._bodies: dict[object, None] = {}
         self._calls: dict[object, None] = {}
         self._displays = 0
@@ -58,7 +60,14 @@ class KernelRules:
         if kind == "finished":
             if cell is None or key != cell:
                 raise FrameError("it ended a cell that was not running")
+            if self._uncaptured and self._uncaptured[0] != self._beside:
+                raise FrameError("it ended a cell before the state after the last one came")
             self._uncaptured.append(self._cell)
+            return True
+        if kind == "beside":
+            self._beside = header.get("cell")
+            if list(self._uncaptured) != [self._beside]:
+                raise FrameError("it has a state taken down that is not due")
             return True
         if kind in ("chunk", "checkpoint"):
             if not self._uncaptured or header.get("cell") != self._uncaptured[0]:

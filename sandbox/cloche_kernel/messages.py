@@ -11,7 +11,7 @@ MAX_DISPLAYS = 64
 
 #: what a kernel may say through the supervisor; the rest of the sandbox's messages are the supervisor's own
 KERNEL_TYPES = frozenset(
-    {"display", "body", "finished", "answer", "call", "chunk", "checkpoint", "uncaptured", "result"}
+    {"display", "body", "finished", "answer", "call", "chunk", "checkpoint", "beside", "uncaptured", "result"}
 )
 #: what the host may send on to the kernel
 FORWARDED_TYPES = frozenset({"execute", "load", "inspect", "reply", "credit", "restore", "recapture"})

@@ -9,25 +9,33 @@ import {
   type SandboxMessage,
 } from "./messages.ts";
 
-/** Cells that may have ended without their state: one whose state is being taken down, and the one that ran meanwhile. */
-const MOST_DUE = 2;
-
 export class Captures {
   /** cells that ended and whose state has not come yet, oldest first */
   private readonly due: number[] = [];
+  /** the one whose state may come after the next cell ended */
+  private late: number | undefined;
   private pieces: Buffer[] = [];
   private bytes = 0;
 
-  /** Cell `number` ended in a kernel that lives: its state follows, before the cell after the next ends. Throws `wire.violation`. */
+  /** Cell `number` ended in a kernel that lives: its state follows before any other cell ends. Throws `wire.violation`. */
   expect(number: number): void {
-    if (this.due.length >= MOST_DUE)
-      throw violation("a cell that ended before the state after the one before the last came");
+    const [first] = this.due;
+    if (first !== undefined && (first !== this.late || this.due.length > 1))
+      throw violation("a cell that ended before the state after the last one came");
     this.due.push(number);
+  }
+
+  /** The state after `cell` is taken down while the next one runs, and may come after that ended. Throws `wire.violation`. */
+  beside(cell: number): void {
+    if (this.due.length !== 1 || this.due[0] !== cell)
+      throw violation("a state that is not due is taken down");
+    this.late = cell;
   }
 
   /** The kernel is gone: nothing of it comes any more. */
   clear(): void {
     this.due.length = 0;
+    this.late = undefined;
     this.pieces = [];
     this.bytes = 0;
   }

@@ -314,6 +314,9 @@ export class KernelChannel {
         this.captures.chunk(message, payload);
         this.handlers.chunk(message.name, payload);
         return;
+      case "beside":
+        this.captures.beside(message.cell);
+        return;
       case "checkpoint": {
         const found = this.captures.manifest(message, payload);
         if (found) this.handlers.checkpoint(message.cell, found);

@@ -41,10 +41,10 @@
  * - stack     {id}                            payload: the innermost frames, outermost first
  * - call      {id, cell, name, body?}         payload: JSON arguments of a host call
  * - chunk     {cell, name}                    payload: bytes of the state after cell `cell`, named by their hash
- * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended;
- *                                             at the latest before the state after the next. Where a process beside the
- *                                             kernel was to send it and is gone, the kernel says `uncaptured` {cell}, and
- *                                             the supervisor, which knows what came, sends one that failed
+ * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended
+ * - beside    {cell}                          a process beside the kernel sends that, while the next cell runs: the state
+ *                                             after that one comes behind it. Where that process is gone, the kernel says
+ *                                             `uncaptured` {cell}, and the supervisor sends a state that failed
  * - exited    {id?, reason}                   the kernel died (`id`: the cell it ran); a fresh one follows: `ready`
  *
  * `id` of a cell, an inspect or a restart is a nonce the host drew; `id` of a call or display is the kernel's own,
@@ -107,6 +107,7 @@ export const sandboxMessage = z.discriminatedUnion("type", [
   }),
   z.strictObject({ type: z.literal("chunk"), cell: count, name: z.string().regex(/^[0-9a-f]{32}$/) }),
   z.strictObject({ type: z.literal("checkpoint"), cell: count, last: z.boolean() }),
+  z.strictObject({ type: z.literal("beside"), cell: count }),
   z.strictObject({
     type: z.literal("exited"),
     id: id.optional(),

@@ -367,6 +367,7 @@ export class Session {
       void this.keeper.unkept(cell.number, 0);
       void this.record(cell);
       const view = cell.view();
+      if (view.status === "lost") this.keeper.missed(cell.number);
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
   }

@@ -85,6 +85,14 @@ export class StateKeeper {
     return [];
   }
 
+  /** Cell `number` was lost with its kernel: no state of it comes. */
+  missed(number: number): void {
+    this.coming.get(number)?.resolve(undefined);
+    this.coming.delete(number);
+    this.captured.get(number)?.unkept.resolve([]);
+    for (const entrance of this.room.splice(0)) entrance.resolve();
+  }
+
   /** Files were loaded or removed: the next state speaks of others. */
   loaded(): void {
     this.data = undefined;
@@ -134,8 +142,10 @@ export class StateKeeper {
     while (this.unwritten + this.coming.size > 1 && !signal.aborted) {
       const entrance = deferred<void>();
       this.room.push(entrance);
-      signal.addEventListener("abort", () => entrance.resolve(), { once: true });
+      const leave = () => entrance.resolve();
+      signal.addEventListener("abort", leave, { once: true });
       await entrance.promise;
+      signal.removeEventListener("abort", leave);
     }
   }
 

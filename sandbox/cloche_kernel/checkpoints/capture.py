@@ -252,6 +252,8 @@ class Checkpoints:
                 learned,
             ), pieces
 
+        # Said first: a fork may be done before this goes on.
+        self._send({"type": "beside", "cell": cell}, b"")
         begun = beside.begin(cell, work)
         if begun:
             self._forgotten = False
