@@ -26,6 +26,8 @@ export interface KeeperOptions {
   note(sentence: string): void;
   /** the kernel that serves now */
   kernel(): Restorable | undefined;
+  /** told each step of a checkpoint and of a restore, for tests that end the process there */
+  step?: ((name: string) => void) | undefined;
 }
 
 /** Keeps the files of a staging directory, by name, for as long as a state speaks of them. */
@@ -102,12 +104,14 @@ export class StateKeeper {
     if (this.failure) return;
     try {
       this.options.store.addChunk(this.options.session, name, data);
+      this.options.step?.("chunk kept");
     } catch (error) {
       this.failure = asClocheError(error);
     }
   }
 
   checkpoint(cell: number, capture: Capture): void {
+    this.options.step?.("manifest came");
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
     this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
@@ -148,6 +152,7 @@ export class StateKeeper {
 
   /** Brings a kernel to `checkpoint`. Throws `store.*`, `timeout`, `sandbox.lost`; then the kernel is as it was. */
   async bring(kernel: Restorable, checkpoint: Checkpoint): Promise<Restored> {
+    this.options.step?.("restore begun");
     this.restores += 1;
     const name = `state/${this.restores}`;
     const directory = join(kernel.staging, name);
@@ -160,15 +165,20 @@ export class StateKeeper {
         new Map(Object.entries(data).map(([file, keptAs]) => [file, loaded.path(keptAs)])),
       );
       this.data = data;
+      this.options.step?.("files held");
       const plan = this.options.store.plan(checkpoint, join(directory, "small"));
       this.passOn();
+      this.options.step?.("planned");
       const files = plan.files.map((file, index) => {
         if (file.startsWith(directory)) return `/cloche/${name}/small`;
         linkSync(file, join(directory, `pack-${index}`));
         return `/cloche/${name}/pack-${index}`;
       });
       writeFileSync(join(directory, "request.json"), JSON.stringify({ ...plan, files }), { mode: 0o444 });
-      return await kernel.restore(`/cloche/${name}/request.json`, RESTORE_DEADLINE_MS);
+      this.options.step?.("asked");
+      const restored = await kernel.restore(`/cloche/${name}/request.json`, RESTORE_DEADLINE_MS);
+      this.options.step?.("restored");
+      return restored;
     } finally {
       // What is mapped stays readable to the kernel that mapped it.
       rmSync(directory, { recursive: true, force: true });
@@ -194,6 +204,7 @@ export class StateKeeper {
       if (this.failure) throw this.failure;
       if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
       const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
+      this.options.step?.("kept");
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       this.passOn();
       return checkpoint;

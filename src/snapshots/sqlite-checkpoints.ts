@@ -28,7 +28,7 @@ export interface CheckpointOptions {
   /** token under which whoever writes is known to be alive */
   writer: string;
   isAlive(token: string): boolean;
-  /** told each step of a collection, for tests that end the process there */
+  /** told each step of a commit and of a collection, for tests that end the process there */
   step?: (name: string) => void;
 }
 
@@ -106,14 +106,19 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     const before = this.#turns.get(session) ?? Promise.resolve();
     const written = before.then(async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
+      this.#options.step?.("commit begun");
       await this.#packs.sync(session);
+      this.#options.step?.("packs synced");
       const checkpoint = this.#statements.atomically(() => {
         const made = this.#insert(session, cell, { ...manifest, data }, added);
         this.#packs.seal(session, (pack) => this.#expects(session, pack, added));
+        this.#options.step?.("rows written");
         return made;
       });
+      this.#options.step?.("committed");
       // A cell that changed nothing leaves nothing that power could take.
       if (added.size > 0 || manifest.groups.length > 0) await this.#statements.flush();
+      this.#options.step?.("flushed");
       return checkpoint;
     });
     this.#turns.set(
@@ -256,10 +261,20 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#packs[Symbol.dispose]();
   }
 
-  /** Notes for the history which cell's state the session is in now; a full disk keeps nobody from coming back. */
+  /**
+   * Notes for the history which cell's state the session is in now, or a cell begins in that waits for this; a full disk
+   * keeps nobody from coming back.
+   */
   #place(session: string, cell: number): void {
     try {
-      this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+      const waiting = this.#statements.run(
+        `UPDATE cell SET base = ? WHERE session = ? AND status = 'running'
+         AND cell = (SELECT at_cell FROM session WHERE id = ?)`,
+        cell,
+        session,
+        session,
+      ).changes;
+      if (waiting === 0) this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
     } catch (error) {
       if (storeError(error, this.#options.packs).code !== "store.full") throw error;
     }
