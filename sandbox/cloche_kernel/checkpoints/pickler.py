@@ -29,6 +29,7 @@ from cloche_kernel.checkpoints import (
     instances,
     iterators,
     libraries,
+    reach,
     rebuild,
     runtime,
     singletons,
@@ -178,6 +179,8 @@ class StatePickler(cloudpickle.Pickler):  # type: ignore[misc]
 def reduce_value(obj: Any, scope: Scope) -> Any:
     """How one object is taken down, or NotImplemented where its own pickling is right."""
     kind = type(obj)
+    if kind is types.BuiltinFunctionType:
+        scope.risky |= reach.opens(obj)
     reducer = _REDUCERS.get(kind)
     if reducer is not None:
         return reducer(obj, scope)

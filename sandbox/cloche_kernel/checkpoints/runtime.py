@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from cloche_kernel.checkpoints import rebuild
+from cloche_kernel.checkpoints import reach, rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 from cloche_kernel.checkpoints.functions import found_by_name
 
@@ -119,6 +119,7 @@ def _reduce_module(module: Any, scope: Scope) -> Reduced:
     """By its name where it can be imported, else by what it holds."""
     name = next((key for key, value in sys.modules.items() if value is module), module.__name__)
     listed = sys.modules.get(name) is module
+    scope.risky |= reach.opens(module)
     if listed and (getattr(module, "__spec__", None) is not None or name in sys.builtin_module_names):
         return rebuild.module, (name,)
     held = vars(module)

@@ -146,7 +146,7 @@ class Serving:
         return canon.differences(self._state, json.loads(request), self._shell)
 
 
-def become_warm(control: int, root: str) -> None:
+def become_warm(control: int, root: str, bug: str) -> None:
     sys.path.insert(0, str(next(path for path in _homes_of_the_kernel() if path.is_dir())))
     import gc
 
@@ -155,6 +155,10 @@ def become_warm(control: int, root: str) -> None:
 
     from cloche_kernel.shell import build
 
+    if bug:
+        import planted_bugs
+
+        getattr(planted_bugs, bug)()
     shell = build()
     gc.collect()
     gc.freeze()

@@ -127,20 +127,21 @@ def _chunks_of(group: dict[str, Any]) -> list[str]:
 
 #: imported and not run, so that what goes between the processes has one name in all of them
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import serving; serving.become_warm(int(sys.argv[2]), sys.argv[3])"
+    "import sys; sys.path.insert(0, sys.argv[1]); import serving; serving.become_warm(int(sys.argv[2]), *sys.argv[3:])"
 )
 
 
 class Warm:
     """The process kernels are forked from, and the one place at which whichever of them runs has its /workspace."""
 
-    def __init__(self) -> None:
+    def __init__(self, bug: str = "") -> None:
+        """`bug`: one of `planted_bugs` that all its kernels have."""
         self.directory = Path(tempfile.mkdtemp(prefix="cloche-checkpoints-"))
         self.workspace = self.directory / "workspace"
         self._mine, theirs = socket.socketpair()
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(HERE), str(theirs.fileno()), str(self.workspace)],
+            [sys.executable, "-c", _START, str(HERE), str(theirs.fileno()), str(self.workspace), bug],
             pass_fds=[theirs.fileno()], env=environment, cwd="/",
         )  # fmt: skip
         theirs.close()
