@@ -205,7 +205,8 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
     if found is not NotImplemented:
         return found
     scope.note_library(kind)
-    return instances.reduce_instance(obj, scope) if instances.is_plain(kind) else NotImplemented
+    plain = instances.is_plain(kind) or instances.is_declined(obj, kind)
+    return instances.reduce_instance(obj, scope) if plain else NotImplemented
 
 
 _straight: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()

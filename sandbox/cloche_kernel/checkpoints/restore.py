@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from json import loads
 from typing import Any
 
-from cloche_kernel.checkpoints import modules, process_state, workspace
+from cloche_kernel.checkpoints import files, modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
 from cloche_kernel.checkpoints.contract import Mapped
 from cloche_kernel.checkpoints.held import Group
@@ -93,6 +93,9 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     pieces = Pieces(request["files"])
     live = _still_live(request, state)
     result = Restored()
+    # What a file that could not be kept holds back would be written over what is put back, once it goes.
+    for name in state.groups.lost():
+        files.flush(namespace.get(name))
     # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.
     groups = _put_back_surroundings(request, live, pieces, state, namespace, shell, result)
     values: dict[str, Any] = {}

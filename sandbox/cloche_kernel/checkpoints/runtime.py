@@ -198,7 +198,7 @@ def reduce_runtime(obj: Any, scope: Scope) -> Reduced:
     kind = type(obj)
     if (kind.__module__ == "builtins" and kind.__name__.endswith("_iterator")) or kind is collections.deque:
         return NotImplemented
-    reason = _REFUSED_MODULES.get(kind.__module__.split(".")[0])
+    reason = _REFUSED_MODULES.get(str(kind.__module__).split(".")[0])
     if reason is not None and not isinstance(obj, (int, str, tuple)) and kind.__qualname__ not in _MERE_DATA:
         raise NotKept(f"{kind.__module__}.{kind.__qualname__}: {reason}")
     return NotImplemented

@@ -39,4 +39,4 @@ def _is_plain(value: Any, deep: bool = True) -> bool:
     if kind in (list, tuple, set, frozenset, dict):
         held: Iterable[Any] = chain(value, value.values()) if kind is dict else value
         return deep and all(_is_plain(item, False) for item in islice(held, _LOOK_AT))
-    return (kind.__module__.partition(".")[0], kind.__name__) in _PLAIN_NAMES
+    return (str(kind.__module__).partition(".")[0], kind.__name__) in _PLAIN_NAMES

@@ -57,10 +57,10 @@ class Serving:
     """The other side of `Kernel`: the shell, the namespace and its checkpoints."""
 
     def __init__(self, line: socket.socket, shell: Any, root: str, checkpoints: bool) -> None:
-        from cloche_kernel.checkpoints import runtime, workspace
+        from cloche_kernel.checkpoints import files, workspace
         from cloche_kernel.checkpoints.capture import Checkpoints
 
-        runtime._KEPT = (root + "/",)  # type: ignore[assignment]
+        files.KEPT = (root + "/",)  # type: ignore[assignment]
         workspace.ROOT = root
         for name in ("look", "read", "put_back"):
             getattr(workspace, name).__defaults__ = (root,)
