@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import array
 import fcntl
-import os
 
 from cloche_kernel.host_line import HostLine
 from cloche_kernel.output import TAIL_BYTES, OutputGate
+from cloche_kernel.read_buffer import BYTES, ReadBuffer
 
-#: a quarter of the pipe: larger reads take longer than the kernel takes to fill it again
-_READ_BYTES = 262_144
 _FIONREAD = 0x541B
 #: bytes kept of a flood's end where an image interrupts it
 _TAIL_BEFORE_IMAGE = 4_096
@@ -19,8 +17,9 @@ _TAIL_BEFORE_IMAGE = 4_096
 class CellOutput:
     """What is written while a cell runs belongs to it; what is written between two cells shows in the next one."""
 
-    def __init__(self, host: HostLine) -> None:
+    def __init__(self, host: HostLine, buffer: ReadBuffer) -> None:
         self._host = host
+        self._buffer = buffer
         self._pipe = -1
         self._gate = OutputGate()
         self._between = OutputGate()
@@ -43,6 +42,10 @@ class CellOutput:
         self._settle(TAIL_BYTES)
         self.cell = None
 
+    def result(self, text: bytes) -> None:
+        """A shown value that came beside the pipe, behind what is in there."""
+        self._emit(self._gate.push(text), 0, b"")
+
     def before_image(self) -> None:
         """Everything written so far goes out, so that the image has its place behind it."""
         self._settle(_TAIL_BEFORE_IMAGE)
@@ -60,10 +63,10 @@ class CellOutput:
                 return
             left -= taken
 
-    def read(self, limit: int = _READ_BYTES) -> int | None:
+    def read(self, limit: int = BYTES) -> int | None:
         """Reads at most `limit` bytes; how many they were, or None where nothing writes to the pipe any more."""
         try:
-            chunk = os.read(self._pipe, min(limit, _READ_BYTES))
+            chunk = self._buffer.read(self._pipe, limit)
         except BlockingIOError:
             return 0
         if not chunk:

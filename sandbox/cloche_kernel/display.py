@@ -22,6 +22,7 @@ from os import write as _write
 from typing import TYPE_CHECKING, Any
 
 from cloche_kernel import images
+from cloche_kernel.frames import encode
 
 if TYPE_CHECKING:
     from cloche_kernel.line import Line
@@ -31,6 +32,8 @@ MAX_IMAGES = 5
 #: characters of one shown value; the rest is reached by code, not by looking
 MAX_TEXT = 400_000
 _MAX_JSON = 20_000
+#: bytes of a result that go out with the cell's end
+_MOST_HELD = 65_536
 
 _PLAIN_TYPES = frozenset({int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset, type})
 _PLAIN_MODULES = ("pandas", "numpy", "polars", "pyarrow", "duckdb", "builtins", "datetime", "decimal", "collections")
@@ -46,36 +49,45 @@ class Display:
         self._cell = ""
         self._sent = 0
         self._left_out = 0
+        #: the cell's result: its end mostly follows at once, and takes it along
+        self._held = b""
         self._ids = itertools.count(1)
         # An image and the end of its cell are each one piece: a thread may show while the cell ends.
         self._sending = threading.Lock()
 
     def begin(self, cell: str) -> None:
         self._cell = cell
+        self._held = b""
         self._sent = self._left_out = 0
 
     @contextmanager
-    def ending(self) -> Iterator[int]:
-        """Within it, the cell's end is sent; yields how many images were left out. None is sent afterwards."""
+    def ending(self) -> Iterator[tuple[int, bytes]]:
+        """
+        Within it, the cell's end is sent. Yields how many images were left out, and the frame of a result that goes out
+        with it; none is sent afterwards.
+        """
         with self._sending:
+            flush_streams()
+            held, self._held = self._held, b""
+            result = encode({"type": "result", "id": self._cell}, held) if held else b""
             self._cell = ""
-            yield self._left_out
+            yield self._left_out, result
 
-    def show(self, value: object) -> None:
-        """Shows one value by the rule above."""
+    def show(self, value: object, *, last: bool = False) -> None:
+        """Shows one value by the rule above; the `last` one, a cell's result, may wait for the cell's end."""
         if _is_plain(value):
             text = self._plain(value)
             if not _BARE_REPR.match(text):
-                self.text(text)
+                self.text(text, last)
                 return
         if _is_figure(value):
             from cloche_kernel import figures
 
             figures.show(value)
             return
-        self.publish(self._format(images.shrink(value), None))
+        self.publish(self._format(images.shrink(value), None), last=last)
 
-    def publish(self, bundle: dict[str, Any]) -> None:
+    def publish(self, bundle: dict[str, Any], *, last: bool = False) -> None:
         """Shows a MIME bundle by the rule above."""
         for mime in ("image/png", "image/jpeg"):
             if mime in bundle:
@@ -83,22 +95,33 @@ class Display:
                 return
         text = _choose_text(bundle)
         if text is not None:
-            self.text(text)
+            self.text(text, last)
 
-    def text(self, text: str) -> None:
+    def text(self, text: str, last: bool = False) -> None:
         """Writes a shown value into the cell's output, in its place."""
         if len(text) > MAX_TEXT:
             text = f"{text[: MAX_TEXT // 2]}\n… {len(text) - MAX_TEXT} characters left out …\n{text[-MAX_TEXT // 2 :]}"
-        flush_streams()
-        data = memoryview((text + "\n").encode("utf-8", "backslashreplace"))
-        while data:
-            data = data[_write(1, data) :]
+        data = (text + "\n").encode("utf-8", "backslashreplace")
+        self._release()
+        if last and len(data) <= _MOST_HELD:
+            self._held = data
+        else:
+            flush_streams()
+            _write_all(data)
+
+    def _release(self) -> None:
+        """What was held back as the last shown value was not the last."""
+        held, self._held = self._held, b""
+        if held:
+            flush_streams()
+            _write_all(held)
 
     def image(self, data: bytes, mime: str) -> None:
         """Sends an image that fits, and waits until it has its place in the output."""
         if self._sent >= MAX_IMAGES or not self._line.open:
             self._left_out += 1
             return
+        self._release()
         flush_streams()
         key = f"d{next(self._ids)}"
         with self._line.expecting("ack", key):
@@ -130,6 +153,12 @@ class Display:
         assert formatter is not None
         bundle: dict[str, Any] = formatter.format(value, include=include)[0]  # type: ignore[no-untyped-call]
         return bundle
+
+
+def _write_all(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[_write(1, view) :]
 
 
 def flush_streams() -> None:

@@ -11,6 +11,7 @@ import socket
 import time
 from typing import Any
 
+from cloche_kernel import state_line
 from cloche_kernel.processes import send_signal
 from cloche_kernel.startup import zygote_command
 
@@ -59,6 +60,7 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         output, output_end = os.pipe2(os.O_CLOEXEC)
         stacks, stacks_end = os.pipe2(os.O_CLOEXEC)
+        states, states_end = state_line.pair()
         try:
             fcntl.fcntl(output, _F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
@@ -66,14 +68,15 @@ class Zygote:
         for descriptor in (output, stacks, stacks_end):
             os.set_blocking(descriptor, False)
         try:
-            socket.send_fds(self.socket, [b"f"], [theirs.fileno(), output_end, stacks_end])
+            socket.send_fds(self.socket, [b"f"], [theirs.fileno(), output_end, stacks_end, states_end.fileno()])
         except OSError:
             pass  # it is dead: its exit is on its way and starts the next one
         theirs.close()
+        states_end.close()
         os.close(output_end)
         os.close(stacks_end)
         ours.setblocking(False)
-        return KernelProcess(ours, output, stacks)
+        return KernelProcess(ours, output, stacks, state_line.StateLine(states))
 
     def end(self) -> None:
         self.socket.close()
@@ -81,13 +84,22 @@ class Zygote:
 
 
 class KernelProcess:
-    """One kernel: its socket, the pipe of its output, the pipe of its stack dumps. `pid` is 0 until it is ready."""
+    """
+    One kernel: its socket, the pipe of its output, the pipe of its stack dumps, the line of states that a fork of it
+    takes down. `pid` is 0 until it is ready.
+    """
 
-    def __init__(self, line: socket.socket, output: int, stacks: int) -> None:
+    def __init__(self, line: socket.socket, output: int, stacks: int, states: state_line.StateLine) -> None:
         self.line = line
+        self.states = states
         self.output = output
         self.pid = 0
         self._stacks = stacks
+
+    @property
+    def descriptors(self) -> tuple[int, int, int]:
+        """What it is heard on."""
+        return self.line.fileno(), self.output, self.states.fileno()
 
     def tell(self, frame: bytes) -> bool:
         """Hands it a frame; False where it has left its requests unread for 5 s."""
@@ -154,6 +166,7 @@ class KernelProcess:
     def close(self) -> None:
         """Lets go of its descriptors; does not end it."""
         self.line.close()
+        self.states.close()
         os.close(self.output)
         os.close(self._stacks)
 

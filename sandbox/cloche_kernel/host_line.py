@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cloche_kernel.frames import FrameReader, Header, encode
+from cloche_kernel.read_buffer import ReadBuffer
 
-_CHUNK_BYTES = 262_144
 _WRITE_BYTES = 1_048_576
 #: bytes waiting for the host above which nothing more is read from the kernel
 _HIGH_WATER_BYTES = 4_194_304
@@ -30,6 +31,7 @@ class HostLine:
         incoming: int,
         outgoing: int,
         poll: select.poll,
+        buffer: ReadBuffer,
         *,
         congested: Callable[[], None],
         clear: Callable[[], None],
@@ -37,10 +39,13 @@ class HostLine:
         self._in = incoming
         self._out = outgoing
         self._poll = poll
+        self._buffer = buffer
         self._on_congested = congested
         self._on_clear = clear
         self._reader = FrameReader()
         self._outbox = bytearray()
+        #: frames that go out together
+        self._gathered: list[bytes] | None = None
         for descriptor in (incoming, outgoing):
             os.set_blocking(descriptor, False)
         poll.register(incoming, select.POLLIN)
@@ -63,7 +68,7 @@ class HostLine:
         if descriptor != self._in or not events & ~select.POLLOUT:
             return
         try:
-            chunk = os.read(self._in, _CHUNK_BYTES)
+            chunk = self._buffer.read(self._in)
         except BlockingIOError:
             return
         except OSError as error:
@@ -75,8 +80,22 @@ class HostLine:
     def send(self, header: Header, payload: bytes = b"") -> None:
         self.write(encode(header, payload))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Frames sent within it go out at its end, so that the host wakes once for all of them."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            if gathered:
+                self.write(b"".join(gathered))
+
     def write(self, frame: bytes) -> None:
-        """Sends a whole frame, or keeps what does not go out now."""
+        """Sends whole frames, or keeps what does not go out now."""
+        if self._gathered is not None:
+            self._gathered.append(frame)
+            return
         if not self._outbox:
             try:
                 sent = os.write(self._out, frame)

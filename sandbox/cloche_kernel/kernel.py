@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import threadpoolctl
 
-from cloche_kernel import display as rendering
 from cloche_kernel import figures, hostcalls, tracebacks
+from cloche_kernel.checkpoints.beside import Beside
 from cloche_kernel.checkpoints.capture import Checkpoints
 from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
@@ -38,6 +38,8 @@ _NO_CELL_FUNCTIONS = (
     "Note: processes started by spawn or forkserver cannot find functions and classes of cells, and a Pool then waits "
     "forever. Use multiprocessing.get_context('fork'), or write them to a module (%%writefile) and import it."
 )
+#: seconds that a look at the variables waits to hear which of them are kept
+_SETTLE_SECONDS = 1.0
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 
 
@@ -76,7 +78,7 @@ def _bring_font_list() -> None:
         pass  # matplotlib makes its own
 
 
-def become(shell: Shell, line: int, output: int, stacks: int) -> None:
+def become(shell: Shell, line: int, output: int, stacks: int, states: int) -> None:
     """Turns this process, fresh from the zygote, into a kernel and serves until the supervisor is gone."""
     # The memory limit should find user code before it finds the supervisor or the zygote.
     _write("/proc/self/oom_score_adj", "500")
@@ -88,14 +90,21 @@ def become(shell: Shell, line: int, output: int, stacks: int) -> None:
     faulthandler.enable(file=stack_file, all_threads=False)
     stream = socket.socket(fileno=high(line))
     stream.setblocking(False)
+    beside = socket.socket(fileno=high(states))
     cpus = os.environ.pop("CLOCHE_CPUS", "1")
     memory = SessionMemory(int(os.environ.pop("CLOCHE_MEMORY", "0")) or 1 << 62)
-    Kernel(shell, Line(stream, interrupts), interrupts, memory, streams).serve(int(cpus))
+    Kernel(shell, Line(stream, interrupts), interrupts, memory, streams, beside).serve(int(cpus))
 
 
 class Kernel:
     def __init__(
-        self, shell: Shell, line: Line, interrupts: Interrupts, memory: SessionMemory, streams: Streams
+        self,
+        shell: Shell,
+        line: Line,
+        interrupts: Interrupts,
+        memory: SessionMemory,
+        streams: Streams,
+        beside: socket.socket,
     ) -> None:
         self._shell = shell
         self._line = line
@@ -115,6 +124,7 @@ class Kernel:
             shell,
             lambda header, payload: line.send(header, payload),
             self._proofs,
+            Beside(beside, line.leave, memory.available, self._proofs.descriptors),
         )
         self._variables = Variables(shell.user_ns, lambda: shell.user_ns_hidden, lambda: self._state.groups.lost())
         # DuckDB would take the machine's memory for its own, and look for extensions on a network that is not there.
@@ -137,7 +147,10 @@ class Kernel:
             _settle(cpus)
             self._state.begin()
             while True:
-                self._answer(*self._line.next_request())
+                if self._state.busy and not self._line.requested_before(self._state.fileno()):
+                    self._state.settle(0)
+                else:
+                    self._answer(*self._line.next_request())
         except closed:
             leave(0)
         except MemoryError:
@@ -245,12 +258,11 @@ class Kernel:
         if failure is not None:
             status = "interrupted" if failure.interrupted else "error"
             end |= {"error": failure.text, "errorName": failure.name[:200]}
-        with self._display.ending() as left_out:
+        with self._display.ending() as (left_out, result):
             if left_out:
                 end["imagesLeftOut"] = left_out
-            rendering.flush_streams()
             text = dumps(end).encode("utf-8", "replace") if end else b"{}"
-            self._line.send({"type": "finished", "id": cell, "status": status}, text)
+            self._line.send({"type": "finished", "id": cell, "status": status}, text, result)
 
     def _load(self, request: dict[str, Any]) -> tracebacks.Failure | None:
         from cloche_kernel import loading
@@ -263,18 +275,23 @@ class Kernel:
         replaced = self._variables.facts(name)
         self._shell.user_ns[name] = loaded.value
         before = f"note: this replaced the variable {name} ({replaced})\n" if replaced else ""
-        self._display.text(before + loaded.profile)
+        self._display.text(before + loaded.profile, last=True)
         return None
 
     def _restore(self, header: dict[str, Any], path: str) -> None:
-        from cloche_kernel.checkpoints.restore import restore
+        from cloche_kernel.checkpoints.restore import Lacking, restore
 
         try:
             with open(path, encoding="utf-8") as file:
                 request = loads(file.read())
+            self._state.settle()
             found = restore(request, self._state, self._shell.user_ns, self._shell)
+        except Lacking as error:
+            answer: dict[str, Any] = {"bound": 0, "failed": {}, "notes": [], "lacking": error.digests[:1_000]}
+            self._line.send({"type": "answer", "id": header["id"], "ok": True}, dumps(answer).encode())
+            return
         except Exception as error:
-            answer: dict[str, Any] = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
+            answer = {"text": f"{type(error).__name__}: {str(error)[:300]}"}
             self._line.send({"type": "answer", "id": header["id"], "ok": False}, dumps(answer).encode())
             return
         answer = {
@@ -286,6 +303,7 @@ class Kernel:
 
     def _inspect(self, header: dict[str, Any], request: dict[str, Any]) -> None:
         name, offset = request.get("name"), request.get("offset", 0)
+        self._state.settle(_SETTLE_SECONDS)
         if name is None:
             text, ok = self._variables.table(offset), True
         else:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from json import dumps
 
-from cloche_kernel.frames import FrameError, Header
+from cloche_kernel.frames import FrameError, Header, encode
 from cloche_kernel.messages import MAX_DISPLAYS
 from cloche_kernel.processes import cpu_ticks
 
@@ -70,6 +71,8 @@ class KernelRules:
                 raise FrameError("it answered what was not asked")
             self._questions.discard(key)
             return True
+        if kind == "result":
+            return cell is not None and key == cell
         if kind == "body":
             known = key in self._bodies
             if header.get("last"):
@@ -91,6 +94,10 @@ class KernelRules:
             if len(self._bodies) > _MOST_BODIES:
                 del self._bodies[next(iter(self._bodies))]
         return True
+
+    def owes(self, cell: object) -> bool:
+        """Is the state after `cell` the next to come?"""
+        return bool(self._uncaptured) and self._uncaptured[0] == cell
 
     def unanswered(self) -> list[object]:
         """The host calls of the cell that just ended which the host answers no more; they are forgotten."""
@@ -119,3 +126,13 @@ class KernelRules:
                 self._half_sent = (mark, now)
             return now - self._half_sent[1] >= _HALF_SENT_SECONDS
         return False
+
+
+def refusal(header: Header) -> bytes:
+    """What the kernel is told instead of an answer to a frame that is not passed on; empty where it waits for none."""
+    if header["type"] == "display":
+        return encode({"type": "ack", "id": header.get("display")})
+    if header["type"] == "call":
+        reason = {"code": "hostcall.refused", "message": "The cell that this call belongs to has ended."}
+        return encode({"type": "reply", "id": header.get("id"), "ok": False}, dumps(reason).encode())
+    return b""

@@ -43,11 +43,11 @@ class Line:
         self._write_lock = threading.Lock()
         self.open = True
         # A process that user code forks is not the kernel: it must neither speak for it nor keep the line open.
-        os.register_at_fork(after_in_child=self._leave)
+        os.register_at_fork(after_in_child=self.leave)
 
-    def send(self, header: Header, payload: bytes | memoryview = b"") -> None:
-        """Sends one whole frame; an interrupt waits until it is out."""
-        data = encode(header, payload)
+    def send(self, header: Header, payload: bytes | memoryview = b"", before: bytes = b"") -> None:
+        """Sends one whole frame, behind encoded ones; an interrupt waits until it is out."""
+        data = before + encode(header, payload)
         with self._interrupts.deferred(), self._write_lock:
             self._sendall(data)
 
@@ -80,6 +80,15 @@ class Line:
             if self._requests:
                 return self._requests.popleft()
             self._read_once(None)
+
+    def requested_before(self, descriptor: int) -> bool:
+        """Whether the supervisor says something before `descriptor` can be read."""
+        if self._requests:
+            return True
+        waiting = poll()
+        waiting.register(self._socket, POLLIN)
+        waiting.register(descriptor, POLLIN)
+        return self._socket.fileno() in (ready for ready, _ in waiting.poll())
 
     @contextmanager
     def expecting(self, kind: str, key: str) -> Iterator[None]:
@@ -139,7 +148,8 @@ class Line:
                 self._reading = False
                 self._changed.notify_all()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """This process has nothing more to say."""
         self.open = False
         self._socket.close()
 

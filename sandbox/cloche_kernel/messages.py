@@ -10,6 +10,8 @@ MAX_DISPLAY_BYTES = 20_971_520
 MAX_DISPLAYS = 64
 
 #: what a kernel may say through the supervisor; the rest of the sandbox's messages are the supervisor's own
-KERNEL_TYPES = frozenset({"display", "body", "finished", "answer", "call", "chunk", "checkpoint"})
+KERNEL_TYPES = frozenset(
+    {"display", "body", "finished", "answer", "call", "chunk", "checkpoint", "uncaptured", "result"}
+)
 #: what the host may send on to the kernel
 FORWARDED_TYPES = frozenset({"execute", "load", "inspect", "reply", "credit", "restore", "recapture"})

@@ -11,6 +11,8 @@ _IN_MEMORY = ("/workspace", "/tmp", "/dev/shm")
 
 #: flag of a process in /proc/<pid>/stat that has begun to exit
 _PF_EXITING = 0x4
+#: badness that a process gives itself which is worth least
+_LEAST = 1_000
 
 
 def others(spare: frozenset[int]) -> list[int]:
@@ -73,6 +75,22 @@ def private_bytes() -> int:
             continue
         total += (int(fields[1]) - int(fields[2])) * page
     return total
+
+
+def end_least() -> bool:
+    """Kills what the system would kill first where memory is short, and says whether there was anything."""
+    found = [pid for pid in others(frozenset()) if _is_least(pid)]
+    for pid in found:
+        send_signal(pid, signal.SIGKILL)
+    return bool(found)
+
+
+def _is_least(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "rb") as file:
+            return int(file.read()) == _LEAST and not _is_zombie(pid)
+    except OSError:
+        return False
 
 
 def cpu_ticks(pid: int) -> int:

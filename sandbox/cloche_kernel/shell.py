@@ -66,7 +66,7 @@ class _DisplayHook(DisplayHook):
         shell.user_ns["_"] = result
         self.fill_exec_result(result)
         if shell.display is not None:
-            shell.display.show(result)
+            shell.display.show(result, last=True)
 
 
 class _DisplayPublisher(DisplayPublisher):

@@ -23,21 +23,20 @@ from cloche_kernel import frames, probe, processes, quota
 from cloche_kernel.cell_output import CellOutput
 from cloche_kernel.forking import KernelProcess, Zygote, describe_exit
 from cloche_kernel.host_line import HostGone, HostLine
-from cloche_kernel.kernel_rules import KernelRules
+from cloche_kernel.kernel_rules import KernelRules, refusal
+from cloche_kernel.limits import Limits
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
+from cloche_kernel.read_buffer import ReadBuffer
 from cloche_kernel.startup import connect, read_boot
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-_CHUNK_BYTES = 262_144
-#: awake ticks without a word from the host after which it is taken for dead; a paused machine does not tick
+#: awake ticks without a word from the host after which it is dead; a paused machine does not tick
 _TICK_SECONDS = 5.0
 _DEAD_AFTER_TICKS = 12
 #: seconds between progress lines, and between two looks of the memory watchdog
 _PROGRESS_SECONDS = 0.25
 _WATCH_SECONDS = 0.05
-#: seconds between two looks at what /scratch holds
-_SCRATCH_SECONDS = 2.0
 #: seconds a zygote may take to import everything on a slow disk, and to fork
 _ZYGOTE_SECONDS = 60.0
 #: kernels in a row that may end before they are ready
@@ -48,8 +47,11 @@ class Supervisor:
     def __init__(self, boot: dict[str, Any], carrier_in: int, carrier_out: int) -> None:
         self._boot = boot
         self._poll = select.poll()
-        self._host = HostLine(carrier_in, carrier_out, self._poll, congested=self._hold_back, clear=self._let_on)
-        self._output = CellOutput(self._host)
+        self._buffer = ReadBuffer()
+        self._host = HostLine(
+            carrier_in, carrier_out, self._poll, self._buffer, congested=self._hold_back, clear=self._let_on
+        )
+        self._output = CellOutput(self._host, self._buffer)
         self._zygote: Zygote | None = None
         self._kernel: KernelProcess | None = None
         self._kernel_reader, self._rules = frames.FrameReader(), KernelRules()
@@ -59,7 +61,7 @@ class Supervisor:
         self._silent_ticks = 0
         self._next_tick = time.monotonic() + _TICK_SECONDS
         self._next_progress = 0.0
-        self._next_scratch = 0.0
+        self._limits = Limits(boot)
         self._ended_for: str | None = None
         self._failed_starts = 0
         #: kernels whose end the host was told
@@ -93,6 +95,8 @@ class Supervisor:
             elif self._kernel is not None and descriptor == self._kernel.output:
                 if self._output.read() is None:
                     self._unregister(descriptor)
+            elif self._kernel is not None and descriptor == self._kernel.states.fileno():
+                self._read_states(self._kernel)
             elif self._zygote is not None and descriptor == self._zygote.socket.fileno() and self._zygote.is_gone():
                 self._unregister(descriptor)
         self._chores(time.monotonic())
@@ -102,7 +106,7 @@ class Supervisor:
     def _next_chore(self, now: float) -> float:
         due = self._next_tick
         if self._output.cell is not None:
-            due = min(due, self._next_scratch)
+            due = min(due, self._limits.next_look)
             if self._boot["watchdog"] or self._output.last_line:
                 due = min(due, now + _WATCH_SECONDS)
         if self._fork_deadline is not None:
@@ -123,29 +127,17 @@ class Supervisor:
         if cell is not None and now >= self._next_progress and (line := self._output.last_line):
             self._next_progress = now + _PROGRESS_SECONDS
             self._host.send({"type": "progress", "id": cell}, line)
-        if self._boot["watchdog"] and (cell is not None or now >= self._next_scratch):
-            self._watch_memory()
-        if now >= self._next_scratch:
-            self._next_scratch = now + _SCRATCH_SECONDS
-            self._watch_scratch()
+        if excess := self._limits.excess(now, cell is not None):
+            self._end_kernel(excess)
+            self._limits.make_room()
         if self._fork_deadline is not None and now >= self._fork_deadline:
             self.start()
-        if self._rules.budget <= 0 and self._rules.refill(now) and self._kernel is not None:
-            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
+        if self._rules.budget <= 0 and self._rules.refill(now):
+            self._let_on()
         pid = self._kernel.pid if self._kernel is not None else 0
         listening = pid and not self._paused and not self._host.congested
         if listening and self._rules.stalled(self._kernel_reader.pending, pid, now):
             self._end_kernel("it broke the protocol: a message that stops halfway")
-
-    def _watch_scratch(self) -> None:
-        if excess := quota.excess("/scratch", self._boot["scratch"]):
-            self._end_kernel(excess)
-            quota.wipe("/scratch")
-
-    def _watch_memory(self) -> None:
-        limit = self._boot["memory"]
-        if processes.private_bytes() + processes.mounted_bytes() > limit:
-            self._end_kernel(f"it used more than its memory limit of {limit // 1_048_576} MiB")
 
     # Zygote and kernel --------------------------------------------------------------------------------------------
 
@@ -160,16 +152,14 @@ class Supervisor:
 
     def _fork(self, zygote: Zygote) -> None:
         if self._kernel is not None:
-            self._unregister(self._kernel.line.fileno())
-            self._unregister(self._kernel.output)
+            self._hold_back()
             self._kernel.close()
         if self._output.cell is not None:
             # It was handed to a kernel that never came to be.
             self._tell_death("it could not be started")
         self._kernel, self._kernel_reader, self._rules = zygote.fork(), frames.FrameReader(), KernelRules()
         self._output.attach(self._kernel.output)
-        self._poll.register(self._kernel.line.fileno(), select.POLLIN)
-        self._poll.register(self._kernel.output, select.POLLIN)
+        self._let_on()
         self._fork_deadline = time.monotonic() + _ZYGOTE_SECONDS
 
     def _restart(self, ready_id: str, wipe: bool) -> None:
@@ -279,7 +269,7 @@ class Supervisor:
         if self._rules.budget <= 0 or self._host.congested:
             return
         try:
-            chunk = kernel.line.recv(_CHUNK_BYTES)
+            chunk = self._buffer.read(kernel.line.fileno())
         except BlockingIOError:
             return
         except OSError:
@@ -289,18 +279,31 @@ class Supervisor:
             self._line_closed(kernel)
             return
         try:
-            for header, _, frame in self._kernel_reader.push(chunk):
-                if self._ended_for is not None:
-                    return  # it is being killed: what it still says is not heard
-                self._rules.budget -= 1
-                self._on_kernel(kernel, header, frame)
-            if self._rules.budget <= 0:
-                self._unregister(kernel.line.fileno())
+            with self._host.together():
+                for header, payload, frame in self._kernel_reader.push(chunk):
+                    if self._ended_for is not None:
+                        return  # it is being killed: what it still says is not heard
+                    self._rules.budget -= 1
+                    self._on_kernel(kernel, header, payload, frame)
         except frames.FrameError as error:
+            self._break_off(kernel, error)
+        if self._rules.budget <= 0:
             self._unregister(kernel.line.fileno())
-            self._end_kernel(f"it broke the protocol: {error}")
 
-    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], frame: bytes) -> None:
+    def _read_states(self, kernel: KernelProcess) -> None:
+        deaf = self._rules.budget <= 0 or self._host.congested or self._ended_for is not None
+        try:
+            if deaf or not kernel.states.read(self._rules, self._host.write):
+                self._unregister(kernel.states.fileno())
+        except frames.FrameError as error:
+            self._break_off(kernel, error)
+
+    def _break_off(self, kernel: KernelProcess, error: frames.FrameError) -> None:
+        self._unregister(kernel.line.fileno())
+        self._unregister(kernel.states.fileno())
+        self._end_kernel(f"it broke the protocol: {error}")
+
+    def _on_kernel(self, kernel: KernelProcess, header: dict[str, Any], payload: bytes, frame: bytes) -> None:
         kind = header["type"]
         if kind == "started" and not kernel.pid:
             kernel.pid = int(header["pid"])
@@ -310,10 +313,17 @@ class Supervisor:
             return
         if kind not in KERNEL_TYPES:
             return
+        if kind in ("chunk", "checkpoint") and not self._rules.owes(header.get("cell")):
+            kernel.states.finish(self._rules, self._host.write)
+        if kind == "uncaptured":
+            return kernel.states.give_up(header.get("cell"), self._rules, self._host.write)
         if not self._rules.allows(header, self._output.cell):
             self._refuse(header)
             return
         self._output.drain()
+        if kind == "result":
+            self._output.result(payload)
+            return
         if kind == "display":
             self._output.before_image()
             self._tell_kernel(frames.encode({"type": "ack", "id": header.get("display")}))
@@ -326,12 +336,8 @@ class Supervisor:
 
     def _refuse(self, header: dict[str, Any]) -> None:
         """Whoever waits in there, in a thread or a task of an earlier cell, waits no longer."""
-        if header["type"] == "display":
-            self._tell_kernel(frames.encode({"type": "ack", "id": header.get("display")}))
-        elif header["type"] == "call":
-            reason = {"code": "hostcall.refused", "message": "The cell that this call belongs to has ended."}
-            reply = {"type": "reply", "id": header.get("id"), "ok": False}
-            self._tell_kernel(frames.encode(reply, json.dumps(reason).encode()))
+        if answer := refusal(header):
+            self._tell_kernel(answer)
 
     def _line_closed(self, kernel: KernelProcess) -> None:
         """The kernel is dying, or user code closed its socket: a kernel that cannot answer is no kernel."""
@@ -356,13 +362,13 @@ class Supervisor:
     def _hold_back(self) -> None:
         """A host that reads slowly slows the kernel down, instead of filling this process."""
         if self._kernel is not None:
-            self._unregister(self._kernel.line.fileno())
-            self._unregister(self._kernel.output)
+            for descriptor in self._kernel.descriptors:
+                self._unregister(descriptor)
 
     def _let_on(self) -> None:
         if self._kernel is not None:
-            self._poll.register(self._kernel.line.fileno(), select.POLLIN)
-            self._poll.register(self._kernel.output, select.POLLIN)
+            for descriptor in self._kernel.descriptors:
+                self._poll.register(descriptor, select.POLLIN)
 
     def _unregister(self, descriptor: int) -> None:
         try:

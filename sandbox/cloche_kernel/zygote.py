@@ -32,8 +32,8 @@ def main() -> None:
     gc.freeze()
     control = socket.socket(fileno=_CONTROL)
     while True:
-        _, descriptors, _, _ = socket.recv_fds(control, 16, 3)
-        if len(descriptors) < 3:
+        _, descriptors, _, _ = socket.recv_fds(control, 16, 4)
+        if len(descriptors) < 4:
             os._exit(0)
         first = os.fork()
         if first == 0:

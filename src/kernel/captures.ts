@@ -1,4 +1,5 @@
 // The states that a kernel sends after its cells: in the order of the cells, one each, in chunks and then a manifest.
+// One may come while the next cell runs already, and before the state of that.
 import { violation } from "./framing.ts";
 import {
   type Capture,
@@ -8,15 +9,19 @@ import {
   type SandboxMessage,
 } from "./messages.ts";
 
+/** Cells that may have ended without their state: one whose state is being taken down, and the one that ran meanwhile. */
+const MOST_DUE = 2;
+
 export class Captures {
   /** cells that ended and whose state has not come yet, oldest first */
   private readonly due: number[] = [];
   private pieces: Buffer[] = [];
   private bytes = 0;
 
-  /** Cell `number` ended in a kernel that lives: its state follows, before any other cell ends. Throws `wire.violation`. */
+  /** Cell `number` ended in a kernel that lives: its state follows, before the cell after the next ends. Throws `wire.violation`. */
   expect(number: number): void {
-    if (this.due.length > 0) throw violation("a cell that ended before the state after the last one came");
+    if (this.due.length >= MOST_DUE)
+      throw violation("a cell that ended before the state after the one before the last came");
     this.due.push(number);
   }
 

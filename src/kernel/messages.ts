@@ -35,12 +35,16 @@
  * - progress  {id}                            payload: the last line, while output is being dropped
  * - display   {id, display, mime, body?}      payload: text, or (body) an image of frames `body` follows
  * - body      {id, last}                      payload: the next 262,144 bytes of display or call `id`, or the last, fewer
- * - finished  {id, status}                    payload: JSON CellEnd; exactly one a cell
+ * - finished  {id, status}                    payload: JSON CellEnd; exactly one a cell. Just before it the kernel may say
+ *                                             `result` {id}, text of a shown value, which the supervisor makes output
  * - answer    {id, ok}                        payload: JSON, to `inspect`
  * - stack     {id}                            payload: the innermost frames, outermost first
  * - call      {id, cell, name, body?}         payload: JSON arguments of a host call
  * - chunk     {cell, name}                    payload: bytes of the state after cell `cell`, named by their hash
- * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended
+ * - checkpoint {cell, last}                   payload: the next piece of a JSON Capture, once for each cell that ended;
+ *                                             at the latest before the state after the next. Where a process beside the
+ *                                             kernel was to send it and is gone, the kernel says `uncaptured` {cell}, and
+ *                                             the supervisor, which knows what came, sends one that failed
  * - exited    {id?, reason}                   the kernel died (`id`: the cell it ran); a fresh one follows: `ready`
  *
  * `id` of a cell, an inspect or a restart is a nonce the host drew; `id` of a call or display is the kernel's own,
@@ -197,8 +201,12 @@ export const manifest = z.strictObject({
 });
 export type Manifest = z.infer<typeof manifest>;
 
-/** What comes of a state: a manifest, or why there is none. */
-export const capture = z.union([manifest, z.strictObject({ failed: z.string().max(2_000) })]);
+/** What comes of a state: that it is as the last one was, a manifest, or why there is none. */
+export const capture = z.union([
+  z.strictObject({ same: z.literal(true) }),
+  manifest,
+  z.strictObject({ failed: z.string().max(2_000) }),
+]);
 export type Capture = z.infer<typeof capture>;
 
 /** What came of a restore (payload of its `answer`). */
@@ -208,6 +216,8 @@ export const restored = z.strictObject({
   /** variables that could not be read back, with the reason */
   failed: z.record(variableName, z.string().max(400)),
   notes: z.array(z.string().max(500)).max(100),
+  /** groups that the request takes for granted and that are not there: nothing was done */
+  lacking: z.array(digest).max(1_000).optional(),
 });
 export type Restored = z.infer<typeof restored>;
 

@@ -130,7 +130,7 @@ export class Session {
       /** what became of it in a kernel that ended before it was given the cell */
       let missed: { outcome: CellOutcome; sandbox: ServingKernel } | undefined;
       for (;;) {
-        await this.keeper.admitted();
+        await this.keeper.admitted(cell.stopping.signal);
         const kernel = await this.slot.ready(cell.stopping.signal);
         cell.stopping.signal.throwIfAborted();
         if (!this.slot.holds(kernel)) continue;
@@ -151,7 +151,7 @@ export class Session {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
       for (;;) {
-        await this.keeper.admitted();
+        await this.keeper.admitted(signal);
         const kernel = await this.slot.ready(signal);
         this.keeper.loaded();
         const staged = await kernel.files.stage(request, signal, (progress) =>
@@ -326,6 +326,7 @@ export class Session {
     try {
       const missing = shortcomings(await this.keeper.bring(kernel, head));
       const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
+      this.noteBegin(head.cell);
       if (head.cell > 0)
         this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
       for (const sentence of missing) this.note(sentence);
@@ -402,25 +403,24 @@ export class Session {
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
+      void this.record(cell);
       const view = cell.view();
-      try {
-        this.options.store.endCell(this.id, cell.number, {
-          status: view.status,
-          duration: view.duration,
-          output: view.text,
-          error: view.error ?? null,
-          dropped: view.dropped,
-          images: view.images,
-        });
-        this.unkept.delete(cell.number);
-        this.options.step?.("output kept");
-      } catch (error) {
-        this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(error).sentence}`);
-        const [oldest] = this.unkept.keys();
-        if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
-      }
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
+  }
+
+  private async record(cell: Cell): Promise<void> {
+    const { status, duration, text, error, dropped, images } = cell.view();
+    try {
+      const result = { status, duration, output: text, error: error ?? null, dropped, images };
+      await this.options.store.endCell(this.id, cell.number, result);
+      this.unkept.delete(cell.number);
+      this.options.step?.("output kept");
+    } catch (failure) {
+      this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(failure).sentence}`);
+      const [oldest] = this.unkept.keys();
+      if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
+    }
   }
 
   /** Waits for a cell, at most `waitMs`, passing on its last line; a withdrawn call interrupts it. */
@@ -476,11 +476,19 @@ export class Session {
   /** Ends the cell `timeoutMs` after its code began. */
   private limit(cell: Cell, timeoutMs: number | undefined): void {
     if (timeoutMs === undefined) return;
+    let late = false;
     const timer = setTimeout(() => {
-      this.note(`Cell ${cell.number} was interrupted after its timeout of ${timeoutMs / 1000} s.`);
+      late = true;
       void this.end(cell);
     }, timeoutMs);
-    void cell.done.then(() => clearTimeout(timer));
+    void cell.done.then(({ status }) => {
+      clearTimeout(timer);
+      // It may have ended by itself in that moment.
+      if (late && status !== "ok")
+        this.note(
+          `Cell ${cell.number} was interrupted after its timeout of ${Number((timeoutMs / 1000).toPrecision(6))} s.`,
+        );
+    });
   }
 
   /** Interrupt, grace, kill: resolves once the cell has ended, or nothing more can be done. Once for each cell. */
@@ -520,6 +528,15 @@ export class Session {
         ? `Follow it with exec {cell: ${cell.number}}, or end it with exec {cell: ${cell.number}, stop: true}. ${what} did not run and will not.`
         : `Call again. ${what} did not run and will not.`,
     });
+  }
+
+  /** The cell that waits for the session begins in that state; a full disk keeps nobody from coming back. */
+  private noteBegin(base: number): void {
+    try {
+      if (this.current) this.options.store.beganIn(this.id, this.current.number, base);
+    } catch (error) {
+      this.log.warn("history.unmarked", { code: asClocheError(error).code });
+    }
   }
 
   /** A host call belongs to the cell that made it: one that has ended says nothing more. */

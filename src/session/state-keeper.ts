@@ -1,6 +1,7 @@
 // What a session's kernel holds, kept: takes checkpoints in as they come, and brings a kernel to one of them.
 import { chmodSync, linkSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Capture, Manifest, Restored } from "../kernel/messages.ts";
 import { type Deferred, deferred, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
@@ -52,8 +53,10 @@ export class StateKeeper {
   private readonly room: Deferred<void>[] = [];
   private failure: ClocheError | undefined;
   private restores = 0;
-  /** what lies below /data, once it was looked at */
-  private data: LoadedFiles | undefined;
+  /** what lies below /data of a sandbox, once it was looked at */
+  private data: { staging: string; files: LoadedFiles } | undefined;
+  /** groups that a sandbox's kernel has, for all that is known here: it looks itself before it relies on that */
+  private held: { staging: string; digests: readonly string[] } | undefined;
 
   constructor(options: KeeperOptions) {
     this.options = options;
@@ -97,6 +100,7 @@ export class StateKeeper {
     for (const { unkept } of this.captured.values()) unkept.resolve([]);
     this.captured.clear();
     this.data = undefined;
+    this.held = undefined;
     for (const entrance of this.room.splice(0)) entrance.resolve();
   }
 
@@ -114,7 +118,12 @@ export class StateKeeper {
     this.options.step?.("manifest came");
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
-    this.captured.get(cell)?.unkept.resolve("failed" in capture ? [] : unkeepable(cell, capture));
+    this.captured.get(cell)?.unkept.resolve("lost" in capture ? unkeepable(cell, capture) : []);
+    if (!("same" in capture)) {
+      const staging = this.options.kernel()?.staging;
+      this.held =
+        staging === undefined || "failed" in capture ? undefined : { staging, digests: capture.members };
+    }
     this.unwritten += 1;
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
@@ -124,25 +133,25 @@ export class StateKeeper {
     this.written = Promise.all([this.written, written]);
   }
 
-  /** Resolves once at most one state is captured but not written. */
-  async admitted(): Promise<void> {
-    // One that is still to be captured is the kernel's to send before it runs anything more.
-    while (this.unwritten > 0 && this.unwritten + this.coming.size > 1) {
+  /** Resolves once at most one state is captured but not written: a cell may begin, whose state follows that one. */
+  async admitted(signal: AbortSignal): Promise<void> {
+    while (this.unwritten + this.coming.size > 1 && !signal.aborted) {
       const entrance = deferred<void>();
       this.room.push(entrance);
+      signal.addEventListener("abort", () => entrance.resolve(), { once: true });
       await entrance.promise;
     }
   }
 
   /** The state after `cell`, once it is on disk; waited for at most `ms` milliseconds. */
   async durable(cell: number, ms: number): Promise<Checkpoint | undefined> {
-    await this.settled(ms);
+    await this.settled(ms, cell);
     return this.options.store.after(this.options.session, cell);
   }
 
-  /** Resolves to whether nothing of ended cells is on its way any more, after at most `ms` milliseconds. */
-  async settled(ms: number): Promise<boolean> {
-    const coming = [...this.coming.values()].map(({ promise }) => promise);
+  /** Resolves to whether nothing of cells up to `last` is on its way any more, after at most `ms` milliseconds. */
+  async settled(ms: number, last = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const coming = [...this.coming].flatMap(([cell, { promise }]) => (cell <= last ? [promise] : []));
     const done = Promise.all(coming).then(async () => {
       await this.written;
       return true;
@@ -153,20 +162,46 @@ export class StateKeeper {
   /** Brings a kernel to `checkpoint`. Throws `store.*`, `timeout`, `sandbox.lost`; then the kernel is as it was. */
   async bring(kernel: Restorable, checkpoint: Checkpoint): Promise<Restored> {
     this.options.step?.("restore begun");
+    await this.hold(kernel, checkpoint.data);
+    this.options.step?.("files held");
+    const held = new Set(this.held?.staging === kernel.staging ? this.held.digests : []);
+    let restored = await this.ask(kernel, checkpoint, held);
+    // What it lacks is given to it the second time; there may be more than it names.
+    for (let again = 1; restored.lacking && again <= 2; again++) {
+      if (again === 2) held.clear();
+      for (const digest of restored.lacking) held.delete(digest);
+      restored = await this.ask(kernel, checkpoint, held);
+    }
+    if (restored.lacking)
+      throw new ClocheError("state.unreadable", { message: "the kernel asks for what it was given" });
+    this.held = { staging: kernel.staging, digests: checkpoint.members };
+    return restored;
+  }
+
+  /** Makes /data hold the files of a state. */
+  private async hold(kernel: Restorable, files: LoadedFiles): Promise<void> {
+    const { staging } = kernel;
+    if (this.data?.staging === staging && isDeepStrictEqual(this.data.files, files)) return;
+    const { loaded } = this.options;
+    await kernel.files.hold(
+      new Map(Object.entries(files).map(([file, keptAs]) => [file, loaded.path(keptAs)])),
+    );
+    this.data = { staging, files };
+  }
+
+  /** Asks a kernel to be as a state says, which it does but where it lacks some of what it should hold. */
+  private async ask(
+    kernel: Restorable,
+    checkpoint: Checkpoint,
+    held: ReadonlySet<string>,
+  ): Promise<Restored> {
     this.restores += 1;
     const name = `state/${this.restores}`;
     const directory = join(kernel.staging, name);
     mkdirSync(directory, { recursive: true });
     for (const made of [join(kernel.staging, "state"), directory]) chmodSync(made, 0o755);
     try {
-      const { data } = checkpoint;
-      const { loaded } = this.options;
-      await kernel.files.hold(
-        new Map(Object.entries(data).map(([file, keptAs]) => [file, loaded.path(keptAs)])),
-      );
-      this.data = data;
-      this.options.step?.("files held");
-      const plan = this.options.store.plan(checkpoint, join(directory, "small"));
+      const plan = await this.options.store.plan(checkpoint, join(directory, "small"), held);
       this.passOn();
       this.options.step?.("planned");
       const files = plan.files.map((file, index) => {
@@ -193,9 +228,9 @@ export class StateKeeper {
 
   private loadedFiles(): LoadedFiles {
     const staging = this.options.kernel()?.staging;
-    if (staging === undefined) return this.data ?? this.head?.data ?? {};
-    this.data ??= this.options.loaded.keep(staging);
-    return this.data;
+    if (staging === undefined) return this.data?.files ?? this.head?.data ?? {};
+    if (this.data?.staging !== staging) this.data = { staging, files: this.options.loaded.keep(staging) };
+    return this.data.files;
   }
 
   private async commit(cell: number, capture: Capture): Promise<Checkpoint | undefined> {
@@ -203,7 +238,9 @@ export class StateKeeper {
     try {
       if (this.failure) throw this.failure;
       if ("failed" in capture) throw new ClocheError("state.unkept", { message: capture.failed });
-      const checkpoint = await store.commit(session, cell, capture, this.loadedFiles());
+      const data = this.loadedFiles();
+      if ("same" in capture) return await store.repeat(session, cell, data);
+      const checkpoint = await store.commit(session, cell, capture, data);
       this.options.step?.("kept");
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       this.passOn();

@@ -59,6 +59,28 @@ export class CheckpointRows {
     )?.id;
   }
 
+  /** The cell that the session was in when its head was its state: that of the head, or a later one that left it so. */
+  headCell(session: string): number | undefined {
+    return this.#statements.get<{ cell: number }>(
+      `SELECT coalesce(
+         (SELECT max(cell.cell) FROM cell JOIN session ON session.id = cell.session
+          WHERE cell.session = head.session AND cell.state = head.checkpoint AND cell.cell <= session.at_cell),
+         checkpoint.cell) AS cell
+       FROM head JOIN checkpoint ON checkpoint.id = head.checkpoint WHERE head.session = ?`,
+      session,
+    )?.cell;
+  }
+
+  /** Says of a cell that it left everything as it is in `checkpoint`. */
+  repeat(session: string, cell: number, checkpoint: number): void {
+    this.#statements.run(
+      "UPDATE cell SET touched = '[]', state = ? WHERE session = ? AND cell = ?",
+      checkpoint,
+      session,
+      cell,
+    );
+  }
+
   /** A checkpoint, or the nearest before it that is not damaged; `damaged` are the cells of those passed over. */
   nearest(id: number | undefined): { found: Checkpoint | undefined; damaged: number[] } {
     const damaged: number[] = [];
@@ -81,7 +103,14 @@ export class CheckpointRows {
       session,
       cell,
     );
-    return row && (parse(row) ?? "damaged");
+    if (row) return parse(row) ?? "damaged";
+    const same = this.#statements.get<Row>(
+      `${SELECT} WHERE id = (SELECT state FROM cell WHERE session = ? AND cell = ?)`,
+      session,
+      cell,
+    );
+    const found = same && parse(same);
+    return found ? { ...found, cell } : same && "damaged";
   }
 }
 

@@ -56,6 +56,8 @@ export type Piece = [file: number, offset: number, length: number];
 /** What the kernel is asked to make of itself. */
 export interface RestoreRequest {
   members: (Covariable & { at: { header: Piece[]; buffers: Piece[][] } })[];
+  /** digests of members that the kernel should have as they are to be */
+  held: string[];
   lost: Record<string, Lost>;
   tokens: Record<string, string>;
   /** files on the host: packs, and one of small chunks that is made for this */
@@ -67,6 +69,11 @@ export interface CheckpointStore {
   addChunk(session: string, name: string, data: Uint8Array): void;
   /** Makes a manifest and its chunks durable, as child of the head, and the head. Throws `store.*`; then nothing is kept. */
   commit(session: string, cell: number, manifest: Manifest, data: LoadedFiles): Promise<Checkpoint>;
+  /**
+   * The state after `cell` is still the one that was committed last. Throws `store.*`, and `wire.violation` where that
+   * was not kept.
+   */
+  repeat(session: string, cell: number, data: LoadedFiles): Promise<Checkpoint>;
   /** Drops chunks of a manifest that never came. */
   abandon(session: string): void;
   head(session: string): Checkpoint | undefined;
@@ -79,10 +86,10 @@ export interface CheckpointStore {
   /** Makes what `checkpoint` holds the first state of another session. */
   fork(checkpoint: Checkpoint, session: string): Checkpoint;
   /**
-   * Where everything of a checkpoint lies; small chunks are written to `smallFile`. What is damaged is in `lost`, and a
-   * notice says so.
+   * Where everything of a checkpoint lies but for the groups in `held`, which the kernel has; small chunks are written to
+   * `smallFile`. What is damaged is in `lost`, and a notice says so.
    */
-  plan(checkpoint: Checkpoint, smallFile: string): RestoreRequest;
+  plan(checkpoint: Checkpoint, smallFile: string, held?: ReadonlySet<string>): Promise<RestoreRequest>;
   /** Sentences for the session's next answer, each once: damage that was found, a disk cap that is near. */
   takeNotices(session: string): string[];
   /** `bytes` of what is kept for a session; what it shares with a fork counts for both. */

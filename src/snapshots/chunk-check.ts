@@ -1,11 +1,10 @@
 // Which chunks still hold the bytes they were made of. Small ones are checked whenever they are read; large ones once
-// in the life of a server, at once where that is quick and else behind, a little at a time.
-import { createHash } from "node:crypto";
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { open } from "node:fs/promises";
+// in the life of a server, at once where that is quick and else behind. Reading and hashing go on beside the event loop,
+// which serves calls meanwhile.
+import { webcrypto } from "node:crypto";
+import { closeSync, fstatSync, openSync, read } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as breathe } from "node:timers/promises";
-import { sha256 } from "./checksums.ts";
+import { promisify } from "node:util";
 import type { Statements } from "./statements.ts";
 
 /** A large chunk in its pack. */
@@ -13,11 +12,9 @@ export interface PackedChunk {
   pack: number;
   start: number;
   size: number;
-  sha256: Buffer;
 }
 
-/** `bytes` read and hashed between two looks at other work: under a millisecond. */
-const PIECE_BYTES = 512 * 1024;
+const reading = promisify(read);
 
 export class ChunkCheck {
   readonly #statements: Statements;
@@ -64,46 +61,31 @@ export class ChunkCheck {
     }
   }
 
-  /** Reads and compares a chunk now. */
-  isSound(chunk: PackedChunk): boolean {
+  /** Reads and compares a chunk. One that was moved or freed meanwhile is nobody's, and so is sound. */
+  async isSound(chunk: PackedChunk): Promise<boolean> {
+    const row = this.#statements.get<{ sha256: Buffer }>(
+      "SELECT sha256 FROM chunk WHERE pack = ? AND start = ? LIMIT 1",
+      chunk.pack,
+      chunk.start,
+    );
     const path = this.path(chunk.pack);
-    if (path === undefined) return false;
+    if (!row || path === undefined) return !row;
     let descriptor: number | undefined;
     try {
       descriptor = openSync(path, "r");
-      const data = Buffer.allocUnsafe(chunk.size);
-      if (readSync(descriptor, data, 0, chunk.size, chunk.start) !== chunk.size) return false;
-      return this.#compare(chunk, sha256(data));
+      const data = new Uint8Array(chunk.size);
+      for (let done = 0; done < chunk.size; ) {
+        const { bytesRead } = await reading(descriptor, data, done, chunk.size - done, chunk.start + done);
+        if (bytesRead === 0) return false;
+        done += bytesRead;
+      }
+      const sound = row.sha256.equals(new Uint8Array(await webcrypto.subtle.digest("SHA-256", data)));
+      if (sound) this.trust(chunk.pack, chunk.start);
+      return sound;
     } catch {
       return false;
     } finally {
       if (descriptor !== undefined) closeSync(descriptor);
-    }
-  }
-
-  /** As `isSound`, with other work in between. */
-  async isSoundSlowly(chunk: PackedChunk): Promise<boolean> {
-    const path = this.path(chunk.pack);
-    if (path === undefined) return false;
-    try {
-      await using file = await open(path, "r");
-      const hash = createHash("sha256");
-      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, chunk.size));
-      for (let done = 0; done < chunk.size; ) {
-        const { bytesRead } = await file.read(
-          piece,
-          0,
-          Math.min(piece.length, chunk.size - done),
-          chunk.start + done,
-        );
-        if (bytesRead === 0) return false;
-        hash.update(piece.subarray(0, bytesRead));
-        done += bytesRead;
-        await breathe();
-      }
-      return this.#compare(chunk, hash.digest());
-    } catch {
-      return false;
     }
   }
 
@@ -116,11 +98,5 @@ export class ChunkCheck {
     } catch {
       // On a full disk it is known here, and found again by the next server.
     }
-  }
-
-  #compare(chunk: PackedChunk, sum: Buffer): boolean {
-    const sound = sum.equals(chunk.sha256);
-    if (sound) this.trust(chunk.pack, chunk.start);
-    return sound;
   }
 }

@@ -10,7 +10,7 @@ import { storeError } from "./store-errors.ts";
 /** "CLOC": tells our files from other SQLite databases. */
 const APPLICATION_ID = 0x434c4f43;
 /** Raised with each file added to schema/; an older record is brought up to it when it is opened. */
-const FORMAT = 2;
+const FORMAT = 3;
 /** Longest wait for another server's transaction, in `milliseconds`; each lasts well under one. */
 const BUSY_TIMEOUT = 5_000;
 /** Pages in the log after which it is moved into the database, which waits for the disk: about every 500 small cells. */

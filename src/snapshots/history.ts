@@ -54,7 +54,8 @@ export function readHistory(statements: Statements, session: string): History {
   );
   const cells = statements.all<CellRow>(
     `SELECT cell, kind, code, status, started_at AS startedAt, duration, error, base, touched,
-       EXISTS (SELECT 1 FROM checkpoint WHERE session = cell.session AND checkpoint.cell = cell.cell) AS kept,
+       EXISTS (SELECT 1 FROM checkpoint WHERE session = cell.session AND checkpoint.cell = cell.cell)
+         OR EXISTS (SELECT 1 FROM checkpoint WHERE id = cell.state) AS kept,
        (SELECT count(*) FROM image WHERE session = cell.session AND image.cell = cell.cell) AS images
      FROM cell WHERE session = ? ORDER BY cell`,
     session,

@@ -29,14 +29,14 @@ export class Holdings {
   copyGroup(from: string, digest: string, to: string): void {
     const group = this.#planner.covariable(from, digest);
     if (!group) return;
-    for (const name of chunksOf(group))
-      this.#statements.run(
-        `INSERT OR IGNORE INTO chunk (session, name, sha256, size, damaged, pack, start, data)
-         SELECT ?, name, sha256, size, damaged, pack, start, data FROM chunk WHERE session = ? AND name = ?`,
-        to,
-        from,
-        name,
-      );
+    this.#statements.run(
+      `INSERT OR IGNORE INTO chunk (session, name, sha256, size, damaged, pack, start, data)
+       SELECT ?, name, sha256, size, damaged, pack, start, data FROM chunk
+       WHERE session = ? AND name IN (SELECT value FROM json_each(?))`,
+      to,
+      from,
+      JSON.stringify(chunksOf(group)),
+    );
     this.insertGroup(to, toRow(group));
   }
 

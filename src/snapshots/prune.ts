@@ -78,13 +78,16 @@ export class Pruner {
     // What came after it comes after what came before it now.
     statements.run("UPDATE checkpoint SET parent = ? WHERE parent = ?", row.parent, id);
     statements.run("DELETE FROM checkpoint WHERE id = ?", id);
-    const again = statements.get(
-      "SELECT 1 FROM checkpoint WHERE session = ? AND cell = ?",
+    // It may have been the state after later cells too, and one of them may have another by now.
+    const same = statements.all<{ cell: number }>(
+      "SELECT cell FROM cell WHERE session = ? AND state = ?",
       session,
-      row.cell,
+      id,
     );
-    if (!again)
-      statements.run("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?)", session, row.cell, Date.now());
+    for (const { cell } of [row, ...same]) {
+      const again = statements.get("SELECT 1 FROM checkpoint WHERE session = ? AND cell = ?", session, cell);
+      if (!again) statements.run("INSERT OR REPLACE INTO pruned VALUES (?, ?, ?)", session, cell, Date.now());
+    }
     return true;
   }
 }

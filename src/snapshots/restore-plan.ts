@@ -1,16 +1,23 @@
 // What a kernel is told to bring back: where the bytes of a checkpoint lie, checked, and what is too damaged to give.
 import { appendFileSync, writeFileSync } from "node:fs";
 import type { Checkpoint, Covariable, Lost, Piece, RestoreRequest } from "./checkpoints.ts";
-import { type CovariableRow, fromRow, sha256 } from "./checksums.ts";
+import { type CovariableRow, chunksOf, fromRow, sha256 } from "./checksums.ts";
 import type { ChunkCheck, PackedChunk } from "./chunk-check.ts";
 import type { Statements } from "./statements.ts";
 
-/** `milliseconds` that a plan spends on reading large chunks that were not checked yet. */
-const CHECK_MS = 100;
+/** `milliseconds` that a plan spends on reading large chunks that were not checked yet, and how many it reads at least. */
+const CHECK_MS = 50;
+const CHECKED_ALWAYS = 32;
+/** Chunks that are checked side by side: as many as small machines have processors. */
+const CHECKS = 2;
+/** Rows of a group that are asked for one by one; more are quicker asked for together. */
+const FEW = 8;
 
 interface ChunkRow {
+  name: string;
   size: number;
-  sha256: Buffer;
+  /** of bytes that are here and not in a pack: the others' are looked up where they are checked */
+  sha256: Buffer | null;
   damaged: number;
   pack: number | null;
   start: number | null;
@@ -46,12 +53,13 @@ export class Planner {
     return row && fromRow(row);
   }
 
-  /** Small chunks are written to `smallFile`. */
-  plan(checkpoint: Checkpoint, smallFile: string): Plan {
+  /** What a kernel is to read that has the groups `held`. Small chunks are written to `smallFile`. */
+  async plan(checkpoint: Checkpoint, smallFile: string, held: ReadonlySet<string>): Promise<Plan> {
     const layout = new Layout(smallFile, this.#check);
     const plan: Plan = {
       request: {
         members: [],
+        held: checkpoint.members.filter((digest) => held.has(digest)),
         lost: { ...checkpoint.lost },
         tokens: { ...checkpoint.tokens },
         files: layout.files,
@@ -60,15 +68,17 @@ export class Planner {
       nameless: 0,
       unchecked: [],
     };
-    const deadline = performance.now() + CHECK_MS;
+    const found: { group: Covariable; rows: Map<string, ChunkRow> | undefined }[] = [];
     for (const digest of checkpoint.members) {
+      if (held.has(digest)) continue;
       const group = this.covariable(checkpoint.session, digest);
-      if (!group) {
-        plan.nameless += 1;
-        continue;
-      }
-      const rows = this.#soundChunks(checkpoint.session, group, deadline, layout, plan);
-      if (!rows) {
+      if (group) found.push({ group, rows: this.#rows(checkpoint.session, group, layout) });
+      else plan.nameless += 1;
+    }
+    await this.#checkSome(found.flatMap(({ rows }) => (rows ? packed(rows) : [])));
+    for (const { group, rows } of found) {
+      const chunks = rows && packed(rows);
+      if (!chunks || chunks.some((chunk) => this.#check.isDamaged(chunk))) {
         plan.damaged.push(...group.names);
         // Process and files have no variable that a placeholder could stand for.
         for (const name of group.names.filter((each) => !each.startsWith("\0"))) {
@@ -77,6 +87,8 @@ export class Planner {
         }
         continue;
       }
+      for (const chunk of chunks)
+        if (!this.#check.isTrusted(chunk)) plan.unchecked.push({ chunk, names: group.names });
       const locate = (names: string[]) => joined(names.map((name) => layout.place(rows.get(name)!)));
       const at = { header: locate(group.header), buffers: group.buffers.map(locate) };
       plan.request.members.push({ ...group, at });
@@ -85,45 +97,50 @@ export class Planner {
     return plan;
   }
 
-  /** Rows of all chunks of a group; undefined where one of them is damaged. */
-  #soundChunks(
-    session: string,
-    group: Covariable,
-    deadline: number,
-    layout: Layout,
-    plan: Plan,
-  ): Map<string, ChunkRow> | undefined {
+  /** Rows of all chunks of a group; undefined where one of them is damaged, as far as can be told without reading. */
+  #rows(session: string, group: Covariable, layout: Layout): Map<string, ChunkRow> | undefined {
+    const names = new Set(chunksOf(group));
     const rows = new Map<string, ChunkRow>();
-    const unchecked: Plan["unchecked"] = [];
-    for (const name of [...group.header, ...group.buffers.flat()]) {
-      if (rows.has(name)) continue;
-      const row = this.#statements.get<ChunkRow>(
-        "SELECT size, sha256, damaged, pack, start, data FROM chunk WHERE session = ? AND name = ?",
-        session,
-        name,
-      );
-      if (!row || row.damaged) return undefined;
+    for (const row of this.#chunks(session, [...names])) {
+      if (row.damaged) return undefined;
       if (row.pack === null) {
-        if (row.data!.length !== row.size || !sha256(row.data!).equals(row.sha256)) {
-          this.#quarantine(session, name);
+        if (row.data!.length !== row.size || !sha256(row.data!).equals(row.sha256!)) {
+          this.#quarantine(session, row.name);
           return undefined;
         }
-      } else {
-        const chunk = { pack: row.pack, start: row.start!, size: row.size, sha256: row.sha256 };
-        if (this.#check.isDamaged(chunk)) return undefined;
-        const within = layout.lengthOf(row.pack) >= chunk.start + chunk.size;
-        const early = performance.now() < deadline;
-        const sound = within && (this.#check.isTrusted(chunk) || !early || this.#check.isSound(chunk));
-        if (!sound) {
-          this.#check.quarantine(chunk);
-          return undefined;
-        }
-        if (!this.#check.isTrusted(chunk)) unchecked.push({ chunk, names: group.names });
+      } else if (layout.lengthOf(row.pack) < row.start! + row.size) {
+        this.#check.quarantine({ pack: row.pack, start: row.start! });
+        return undefined;
       }
-      rows.set(name, row);
+      rows.set(row.name, row);
     }
-    plan.unchecked.push(...unchecked);
-    return rows;
+    return rows.size === names.size ? rows : undefined;
+  }
+
+  #chunks(session: string, names: string[]): ChunkRow[] {
+    const select =
+      "SELECT name, size, sha256, damaged, pack, start, data FROM chunk WHERE session = ? AND name";
+    if (names.length > FEW)
+      return this.#statements.all<ChunkRow>(
+        `${select} IN (SELECT value FROM json_each(?))`,
+        session,
+        JSON.stringify(names),
+      );
+    return names.flatMap((name) => this.#statements.get<ChunkRow>(`${select} = ?`, session, name) ?? []);
+  }
+
+  /** Reads chunks that were not checked yet, for as long as a plan may take that; what is damaged is taken out of use. */
+  async #checkSome(chunks: PackedChunk[]): Promise<void> {
+    const deadline = performance.now() + CHECK_MS;
+    const due = chunks.filter((chunk) => !this.#check.isTrusted(chunk) && !this.#check.isDamaged(chunk));
+    const queue = due.entries();
+    const work = async () => {
+      for (const [index, chunk] of queue) {
+        if (index >= CHECKED_ALWAYS && performance.now() >= deadline) return;
+        if (!(await this.#check.isSound(chunk))) this.#check.quarantine(chunk);
+      }
+    };
+    await Promise.all(Array.from({ length: CHECKS }, work));
   }
 
   #quarantine(session: string, name: string): void {
@@ -183,6 +200,14 @@ class Layout {
     if (this.#waiting.length > 0) appendFileSync(this.#smallFile, Buffer.concat(this.#waiting));
     this.#waiting = [];
   }
+}
+
+/** Those of a group's chunks that lie in packs. */
+function packed(rows: Map<string, ChunkRow>): PackedChunk[] {
+  const found: PackedChunk[] = [];
+  for (const { pack, start, size } of rows.values())
+    if (pack !== null) found.push({ pack, start: start!, size });
+  return found;
 }
 
 function lostToDamage(cell: number): Lost {

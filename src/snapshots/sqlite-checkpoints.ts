@@ -1,4 +1,5 @@
 // Checkpoints in the project's record: manifests and small chunks in SQLite, large chunks in packs beside it.
+import { isDeepStrictEqual } from "node:util";
 import type Database from "better-sqlite3";
 import { ClocheError } from "../shared/errors.ts";
 import { CheckpointRows } from "./checkpoint-rows.ts";
@@ -56,8 +57,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #writing = new Map<string, Set<Map<string, Added>>>();
   /** the latest commit of each session: states are written in the order of their cells */
   readonly #turns = new Map<string, Promise<unknown>>();
-  /** groups of each session's head, which are known to be there */
-  readonly #known = new Map<string, { head: number; members: ReadonlySet<string> }>();
+  /** the head that each session's latest commit made, and its groups, which are known to be there */
+  readonly #known = new Map<string, { head: Checkpoint; members: ReadonlySet<string> }>();
   /** the state each session is being brought to */
   readonly #pinned = new Map<string, number>();
   /** heads of whose damage was told */
@@ -103,8 +104,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#pending.delete(session);
     const writing = this.#writing.get(session) ?? new Set();
     this.#writing.set(session, writing.add(added));
-    const before = this.#turns.get(session) ?? Promise.resolve();
-    const written = before.then(async () => {
+    const written = this.#inTurn(session, async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
       this.#options.step?.("commit begun");
       await this.#packs.sync(session);
@@ -121,13 +121,9 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       this.#options.step?.("flushed");
       return checkpoint;
     });
-    this.#turns.set(
-      session,
-      written.catch(() => {}),
-    );
     try {
       const checkpoint = await written;
-      this.#known.set(session, { head: checkpoint.id, members: new Set(checkpoint.members) });
+      this.#known.set(session, { head: checkpoint, members: new Set(checkpoint.members) });
       this.#pinned.delete(session);
       for (const { pack, start } of added.values()) if (pack !== null) this.#check.trust(pack, start!);
       const notice = this.space.budget.notice();
@@ -135,11 +131,29 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       if (this.space.budget.isTight) this.space.relieve();
       return checkpoint;
     } catch (error) {
-      const failure = this.#failure(error);
-      if (failure.code === "store.full") this.space.relieve();
-      throw failure;
+      throw this.#refused(session, error);
     } finally {
       writing.delete(added);
+    }
+  }
+
+  async repeat(session: string, cell: number, data: LoadedFiles): Promise<Checkpoint> {
+    try {
+      const checkpoint = await this.#inTurn(session, () =>
+        this.#statements.later(() => {
+          const head = this.#known.get(session)?.head;
+          if (!head || head.id !== this.#rows.headId(session)) throw unheld();
+          if (!isDeepStrictEqual(data, head.data))
+            return this.#makeHead(this.#rows.insert(session, head.id, cell, { ...head, data }));
+          this.#rows.repeat(session, cell, head.id);
+          return { ...head, cell };
+        }),
+      );
+      if (checkpoint.id !== this.#known.get(session)?.head.id)
+        this.#known.set(session, { head: checkpoint, members: new Set(checkpoint.members) });
+      return checkpoint;
+    } catch (error) {
+      throw this.#refused(session, error);
     }
   }
 
@@ -150,6 +164,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   head(session: string): Checkpoint | undefined {
     const id = this.#rows.headId(session);
     const { found, damaged } = this.#rows.nearest(id);
+    if (found && found.id === id) found.cell = this.#rows.headCell(session) ?? found.cell;
     if (damaged.length > 0 && this.#toldOf.get(session) !== id) {
       this.#toldOf.set(session, id);
       this.#tell(
@@ -213,16 +228,23 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     );
   }
 
-  plan(checkpoint: Checkpoint, smallFile: string): RestoreRequest {
-    return this.#guard(() => {
+  async plan(
+    checkpoint: Checkpoint,
+    smallFile: string,
+    held: ReadonlySet<string> = new Set(),
+  ): Promise<RestoreRequest> {
+    try {
       const { session, cell } = checkpoint;
       this.#pinned.set(session, checkpoint.id);
-      const { request, damaged, nameless, unchecked } = this.#planner.plan(checkpoint, smallFile);
+      const found = await this.#planner.plan(checkpoint, smallFile, held);
+      const { request, damaged, nameless, unchecked } = found;
       this.#place(session, cell);
       if (damaged.length > 0 || nameless > 0) this.#tell(session, damageSentence(cell, damaged, nameless));
       if (unchecked.length > 0) void this.#checkBehind(session, cell, unchecked);
       return request;
-    });
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
   takeNotices(session: string): string[] {
@@ -244,10 +266,10 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   async checkAll(): Promise<number> {
     let damaged = 0;
     const chunks = this.#statements.all<PackedChunk>(
-      "SELECT pack, start, size, sha256 FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
+      "SELECT pack, start, size FROM chunk WHERE pack IS NOT NULL AND damaged = 0 GROUP BY pack, start",
     );
     for (const chunk of chunks) {
-      if (this.#closed || (await this.#check.isSoundSlowly(chunk))) continue;
+      if (this.#closed || (await this.#check.isSound(chunk))) continue;
       this.#check.quarantine(chunk);
       damaged += 1;
     }
@@ -261,20 +283,10 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#packs[Symbol.dispose]();
   }
 
-  /**
-   * Notes for the history which cell's state the session is in now, or a cell begins in that waits for this; a full disk
-   * keeps nobody from coming back.
-   */
+  /** Notes for the history which cell's state the session is in now; a full disk keeps nobody from coming back. */
   #place(session: string, cell: number): void {
     try {
-      const waiting = this.#statements.run(
-        `UPDATE cell SET base = ? WHERE session = ? AND status = 'running'
-         AND cell = (SELECT at_cell FROM session WHERE id = ?)`,
-        cell,
-        session,
-        session,
-      ).changes;
-      if (waiting === 0) this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+      this.#statements.run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
     } catch (error) {
       if (storeError(error, this.#options.packs).code !== "store.full") throw error;
     }
@@ -308,7 +320,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     const known = this.#known.get(session);
     const fresh = new Set(manifest.groups.map(({ digest }) => digest));
     for (const digest of manifest.members)
-      if (!fresh.has(digest) && !(known?.head === head && known?.members.has(digest)))
+      if (!fresh.has(digest) && !(known?.head.id === head && known?.members.has(digest)))
         if (!this.#holdings.hasGroup(session, digest)) throw unheld();
     this.#statements.run(
       "UPDATE cell SET touched = ? WHERE session = ? AND cell = ?",
@@ -318,6 +330,25 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     );
     this.#statements.run("DELETE FROM pruned WHERE session = ? AND cell = ?", session, cell);
     return this.#makeHead(this.#rows.insert(session, head ?? null, cell, manifest));
+  }
+
+  /** Does `work` once what the session's earlier cells left is written, or has failed. */
+  #inTurn<T>(session: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(session) ?? Promise.resolve();
+    const written = before.then(work);
+    this.#turns.set(
+      session,
+      written.catch(() => {}),
+    );
+    return written;
+  }
+
+  /** What is said of a state that could not be written. */
+  #refused(session: string, error: unknown): ClocheError {
+    this.#known.delete(session);
+    const failure = this.#failure(error);
+    if (failure.code === "store.full") this.space.relieve();
+    return failure;
   }
 
   #makeHead(checkpoint: Checkpoint): Checkpoint {
@@ -352,7 +383,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     try {
       for (const { chunk, names } of unchecked) {
         if (this.#closed) return;
-        if (this.#check.isTrusted(chunk) || (await this.#check.isSoundSlowly(chunk))) continue;
+        if (this.#check.isTrusted(chunk) || (await this.#check.isSound(chunk))) continue;
         if (this.#closed) return;
         this.#check.quarantine(chunk);
         for (const name of names) damaged.add(name);

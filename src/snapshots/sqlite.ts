@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ClocheError } from "../shared/errors.ts";
+import { CheckpointRows } from "./checkpoint-rows.ts";
 import { deadPacks } from "./collect.ts";
 import { damageOf, openDatabase, suspect } from "./database.ts";
 import { type History, readHistory } from "./history.ts";
@@ -149,7 +150,7 @@ export class SqliteStore implements Store {
   }
 
   beginCell(session: string, kind: CellKind, code: string): number {
-    return this.#write(() => {
+    return this.#ahead(() => {
       const now = Date.now();
       const next = this.#get<{ next: number; base: number }>(
         `UPDATE session SET next_cell = next_cell + 1, had_state = 1, last_used_at = ? WHERE id = ?
@@ -177,12 +178,19 @@ export class SqliteStore implements Store {
     });
   }
 
+  beganIn(session: string, cell: number, base: number): void {
+    this.#write(() => {
+      this.#run("UPDATE cell SET base = ? WHERE session = ? AND cell = ?", base, session, cell);
+      this.#run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+    });
+  }
+
   saveOutput(session: string, cell: number, output: string, dropped: number): void {
     this.#write(() => this.#saveOutput(session, cell, output, dropped));
   }
 
-  endCell(session: string, cell: number, result: CellResult): void {
-    this.#write(() => {
+  endCell(session: string, cell: number, result: CellResult): Promise<void> {
+    return this.#soon(() => {
       this.#run(
         "UPDATE cell SET status = ?, duration = ?, error = ? WHERE session = ? AND cell = ?",
         result.status,
@@ -274,8 +282,8 @@ export class SqliteStore implements Store {
       this.#run("UPDATE cell SET status = 'lost' WHERE session = ? AND status = 'running'", session);
       // It comes back to its head, where it has one.
       this.#run(
-        `UPDATE session SET had_state = 0, at_cell = coalesce((SELECT cell FROM checkpoint WHERE id =
-           (SELECT checkpoint FROM head WHERE session = session.id)), 0) WHERE id = ?`,
+        `UPDATE session SET had_state = 0, at_cell = ? WHERE id = ?`,
+        new CheckpointRows(this.#statements).headCell(session) ?? 0,
         session,
       );
       return lost.map((cell) => ({ ...cell, status: "lost" as const }));
@@ -319,8 +327,25 @@ export class SqliteStore implements Store {
     }
   }
 
+  /** A transaction that somebody waits for, while what was put off does not matter to it. */
+  #ahead<T>(work: () => T): T {
+    try {
+      return this.#statements.ahead(work);
+    } catch (cause) {
+      throw this.#failure(cause);
+    }
+  }
+
+  /** A transaction that nobody waits for. */
+  #soon<T>(work: () => T): Promise<T> {
+    return this.#statements.later(work).catch((cause: unknown) => {
+      throw this.#failure(cause);
+    });
+  }
+
   #read<T>(work: () => T): T {
     try {
+      this.#statements.catchUp();
       return work();
     } catch (cause) {
       throw this.#failure(cause);

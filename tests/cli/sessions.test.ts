@@ -50,7 +50,7 @@ class Server implements Disposable {
     const cell = this.store.beginCell(this.session, code.startsWith("load ") ? "load" : "exec", code);
     const images = image ? [{ mime: "image/png", data: PNG, at: 3 }] : [];
     const status = error ? "error" : "ok";
-    this.store.endCell(this.session, cell, { status, duration: 12, output, error, dropped: 0, images });
+    void this.store.endCell(this.session, cell, { status, duration: 12, output, error, dropped: 0, images });
     const group = covariable(code.split(" ")[0]!, bytes(LARGE, code));
     this.#states.addChunk(this.session, group.header[0]!, Buffer.from(`header of ${group.names[0]}`));
     this.#states.addChunk(this.session, group.buffers[0]![0]!, bytes(LARGE, code));

@@ -53,6 +53,55 @@ eachSandbox("checkpoints", (kind) => {
       expect(text).toBe("(4, 2, 'a,b\\n1,2\\n3,4\\n')");
     });
 
+    test("an array that lies over several packs comes back whole, and what is written to it stays its own", async () => {
+      const session = "scattered";
+      const run = (code: string, of = session) => server.exec(code, { session: of, durable: true });
+      const seen = "big[0], big[500_000], big[-1], float(big.sum())";
+      const right = "(np.float64(-1.0), np.float64(-2.0), np.float64(-3.0), 499997999995.0)";
+      await run("import numpy as np\nbig = np.arange(1_000_000, dtype=float)");
+      await run("big[0] = -1; big[-1] = -3");
+      // Another pack begins: the fork may read the one before.
+      await server.call("reset", { to: 2, into: "beside-scattered", session });
+      const { cell } = await run("big[500_000] = -2; big[1] = 1 - 1 + 1");
+      await run("big = None");
+      for (let round = 0; round < 3; round += 1) {
+        expect(await server.call("reset", { to: cell, session })).toMatchObject({ isError: false });
+        expect((await run(seen)).text).toBe(right);
+        await run("big[:] = 7");
+      }
+      await server.call("reset", { to: cell, into: "more-scattered", session });
+      expect((await run(seen, "more-scattered")).text).toBe(right);
+      await run("big[2] += 1", "more-scattered");
+      await restart();
+      expect((await run("float(big.sum())", "more-scattered")).text).toContain("499997999996.0");
+      expect((await run("big[500_000], big[0]", "beside-scattered")).text).toContain(
+        "(np.float64(500000.0), np.float64(-1.0))",
+      );
+      await server.call("reset", { to: cell, session });
+      expect((await run(seen)).text).toContain(right);
+    });
+
+    test("variables that lead to a module whose file goes back lead to the one it was", async () => {
+      const session = "modules";
+      const run = (code: string) => server.exec(code, { session });
+      await run("open('mine.py', 'w').write('held = [1]\\ndef f(): return 1')");
+      const { cell } = await run("import mine; from mine import f; mine.held.append(2); big = [0] * 100_000");
+      await run("import importlib; open('mine.py', 'w').write('held = [3]\\ndef f(): return 2   ')");
+      await run("importlib.reload(mine); from mine import f; mine.held.append(4)");
+      await server.call("reset", { to: cell, session });
+      expect((await run("mine.held, mine.f(), f(), mine.f is f, len(big)")).text).toBe(
+        "([1, 2], 1, 1, True, 100000)",
+      );
+    });
+
+    test("the directory is put back, also from one that is gone", async () => {
+      const session = "directory";
+      const { cell } = await server.exec("import os", { session });
+      await server.exec("os.mkdir('d'); os.chdir('d'); os.rmdir('../d')", { session });
+      await server.call("reset", { to: cell, session });
+      expect((await server.exec("os.getcwd()", { session })).text).toBe("'/workspace'");
+    });
+
     test("under a running cell it ends that cell and says so", async () => {
       const session = "busy";
       const { cell } = await server.exec("x = 1", { session });

@@ -57,7 +57,7 @@ describe("packs", () => {
     const state = await twoLarge();
     project.reopen();
     harm();
-    const found = project.restore(state);
+    const found = await project.restore(state);
     expect(found.lost).toEqual(lost);
     expect(Object.keys(found.values)).toEqual(kept);
     expect(project.states.takeNotices(main)).toEqual([
@@ -70,9 +70,9 @@ describe("packs", () => {
     const state = await twoLarge();
     project.reopen();
     flip(pack(), 5_000);
-    expect(project.restore(state).lost).toEqual(["first"]);
+    expect((await project.restore(state)).lost).toEqual(["first"]);
     await project.cell(main, { first: bytes(LARGE, "1") });
-    expect(project.restore(state)).toEqual({
+    expect(await project.restore(state)).toEqual({
       values: { first: name(bytes(LARGE, "1")), second: name(bytes(LARGE, "2")), small: name("s") },
       lost: [],
     });
@@ -82,7 +82,7 @@ describe("packs", () => {
     const state = await twoLarge();
     project.reopen();
     rmSync(pack());
-    const { lost } = project.states.plan(state, join(project.directory, "small"));
+    const { lost } = await project.states.plan(state, join(project.directory, "small"));
     expect(lost.first?.reason).toBe(
       "its bytes on disk are damaged in the state after cell 1; run the cell that made it again",
     );
@@ -96,12 +96,14 @@ describe("packs", () => {
     project.reopen();
     const descriptor = openSync(pack(), "r+");
     writeSync(descriptor, "damage", 8 * 16 * 1024 * 1024 - 100);
-    const { lost } = project.states.plan(state, join(project.directory, "small"));
+    const { lost } = await project.states.plan(state, join(project.directory, "small"));
     if (lost.v7) return expect(Object.keys(lost)).toEqual(["v7"]);
     await expect
       .poll(() => project.states.takeNotices(main), { timeout: 20_000 })
       .toEqual([expect.stringMatching(/bytes of v7\. They were brought back before .* do not trust/)]);
-    expect(Object.keys(project.states.plan(state, join(project.directory, "small")).lost)).toEqual(["v7"]);
+    expect(Object.keys((await project.states.plan(state, join(project.directory, "small"))).lost)).toEqual([
+      "v7",
+    ]);
   });
 
   test("a look at everything finds what no restore has asked for", async () => {
@@ -118,13 +120,13 @@ describe("rows", () => {
   test("a small chunk with a flipped bit costs its variable alone", async () => {
     const state = await project.cell(main, { a: "one", b: "two" });
     change("UPDATE chunk SET data = x'6f6e66' WHERE data = x'6f6e65'");
-    expect(project.restore(state)).toEqual({ values: { b: name("two") }, lost: ["a"] });
+    expect(await project.restore(state)).toEqual({ values: { b: name("two") }, lost: ["a"] });
   });
 
   test("a description with a flipped bit names no other variable", async () => {
     const state = await project.cell(main, { a: "one", b: "two" });
     change(`UPDATE covariable SET description = replace(description, '"a"', '"c"')`);
-    expect(project.restore(state)).toEqual({ values: { b: name("two") }, lost: [] });
+    expect(await project.restore(state)).toEqual({ values: { b: name("two") }, lost: [] });
     expect(project.states.takeNotices(main)[0]).toContain("1 groups of variables whose names are lost");
   });
 
@@ -163,7 +165,8 @@ describe("the record's file", () => {
       writeFileSync(project.database, data);
       writeFileSync(`${project.database}.suspect`, "");
       project.open();
-      for (const [variable, value] of Object.entries(allValues())) expect(`${variable}:${value}`).toBe("");
+      for (const [variable, value] of Object.entries(await allValues()))
+        expect(`${variable}:${value}`).toBe("");
       kept += project.store.sessions().length === 1 ? project.store.history(main).states.length : 0;
       project.store[Symbol.dispose]();
       for (const file of readdirSync(project.directory))
@@ -174,7 +177,7 @@ describe("the record's file", () => {
     project.open();
 
     /** Values that come back and are not what they were. */
-    function allValues(): Record<string, string> {
+    async function allValues(): Promise<Record<string, string>> {
       const wrong: Record<string, string> = {};
       const [session] = project.store.sessions();
       if (!session) return wrong;
@@ -192,7 +195,7 @@ describe("the record's file", () => {
           text: name(bytes(3_000, `${n}`)),
           big: name(bytes(LARGE, `${n % 3}`)),
         };
-        for (const [variable, value] of Object.entries(project.restore(state).values))
+        for (const [variable, value] of Object.entries((await project.restore(state)).values))
           if (value !== right[variable]) wrong[`${variable} after cell ${cell}`] = value;
       }
       return wrong;
@@ -212,7 +215,7 @@ describe("the record's file", () => {
       let code: string | undefined;
       try {
         if (project.store.notice === undefined)
-          for (let cell = 1; cell <= 20; cell += 1) project.restore(project.states.after(main, cell)!);
+          for (let cell = 1; cell <= 20; cell += 1) await project.restore(project.states.after(main, cell)!);
       } catch (error) {
         code = (error as ClocheError).code;
       }

@@ -29,7 +29,7 @@ try {
   closeSync(other);
 }
 const head = project.states.head(main)!;
-const lostWhenFull = project.states.plan(head, "/dev/shm/cloche-fill-small").lost;
+const { lost: lostWhenFull } = await project.states.plan(head, "/dev/shm/cloche-fill-small");
 const { states: kept } = project.store.history(main);
 project[Symbol.dispose]();
 rmSync(join(directory, "ballast"));
@@ -40,7 +40,7 @@ await project.states.space.prune(
 );
 await project.states.space.collect([main]);
 const { bavail, bsize } = statfsSync(directory);
-const lostAfter = project.restore(project.states.head(main)!).lost;
+const lostAfter = (await project.restore(project.states.head(main)!)).lost;
 const next = await project.cell(main, { big: bytes(4_000_000, "next") });
 process.stdout.write(
   JSON.stringify({
@@ -50,7 +50,7 @@ process.stdout.write(
     lostWhenFull: Object.keys(lostWhenFull),
     freeAfter: bavail * bsize,
     lostAfter,
-    goesOn: project.restore(next).lost,
+    goesOn: (await project.restore(next)).lost,
   }),
 );
 rmSync("/dev/shm/cloche-fill-small", { force: true });

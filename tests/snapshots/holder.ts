@@ -27,7 +27,7 @@ for await (const line of createInterface({ input: process.stdin })) {
       const cell = store.beginCell(session.id, "exec", `n = ${n}`);
       store.saveOutput(session.id, cell, "x".repeat(20_000), 0);
       const output = "x".repeat(20_000);
-      store.endCell(session.id, cell, {
+      void store.endCell(session.id, cell, {
         status: "ok",
         duration: 1,
         output,

@@ -44,7 +44,7 @@ async function goesOn(): Promise<void> {
   expect(project.states.head("s1")).toBeUndefined();
   const state = await project.cell("s1", { y: "two" });
   expect(state.cell).toBe(3);
-  expect(project.restore(state).values).toEqual({ y: name("two") });
+  expect((await project.restore(state)).values).toEqual({ y: name("two") });
 }
 
 test("a record of the first format opens with its cells, outputs and images, and keeps states from now on", async () => {
@@ -52,25 +52,41 @@ test("a record of the first format opens with its cells, outputs and images, and
   await goesOn();
 });
 
-test.each(["format 2", "migrated"])(
+test.each(["format 2", "format 3", "migrated"])(
   "a server killed in a migration at %s leaves a record that opens",
   async (step) => {
     oldRecord();
     await endAt(directory, "open", step);
     const database = new Database(join(directory, "cloche.sqlite"), { readonly: true });
-    expect([1, 2]).toContain(database.pragma("user_version", { simple: true }));
+    expect([1, 3]).toContain(database.pragma("user_version", { simple: true }));
     database.close();
     await goesOn();
   },
 );
 
+test("a record of the second format opens with its states", async () => {
+  {
+    using project = new Project(directory);
+    await project.cell(project.session(), { x: "one" });
+  }
+  const database = new Database(join(directory, "cloche.sqlite"));
+  database.exec("ALTER TABLE cell DROP COLUMN state");
+  database.pragma("user_version = 2");
+  database.close();
+  using project = new Project(directory);
+  expect(project.store.notice).toBeUndefined();
+  const head = project.states.head(project.session())!;
+  expect(head.cell).toBe(1);
+  expect((await project.restore(head)).values).toEqual({ x: name("one") });
+});
+
 test("a record of a newer format is refused plainly, and not a byte of it changes", () => {
   new Project(directory)[Symbol.dispose]();
   const path = join(directory, "cloche.sqlite");
   const database = new Database(path);
-  database.pragma("user_version = 3");
+  database.pragma("user_version = 9");
   database.close();
   const before = readFileSync(path);
-  expect(() => new Project(directory)).toThrow(/newer Cloche \(format 3; this one knows 2\)/);
+  expect(() => new Project(directory)).toThrow(/newer Cloche \(format 9; this one knows 3\)/);
   expect(readFileSync(path)).toEqual(before);
 });

@@ -58,7 +58,7 @@ describe("pruning", () => {
     expect(packBytes()).toBe(LARGE);
     expect(packs()).toHaveLength(1);
     const head = project.states.head(main)!;
-    expect(project.restore(head)).toEqual({
+    expect(await project.restore(head)).toEqual({
       values: { a: name("9"), big: name(bytes(LARGE, "9")) },
       lost: [],
     });
@@ -72,7 +72,7 @@ describe("pruning", () => {
     const first = await project.cell(main, { a: "one" });
     const second = await project.cell(main, { a: "two" });
     const third = await project.cell(main, { a: "three" });
-    project.restore(first);
+    await project.restore(first);
     expect(await project.states.space.prune(main, [first.id, second.id, third.id])).toBe(1);
     project.states.moveHead(main, first);
     expect(project.states.head(main)?.id).toBe(first.id);
@@ -100,7 +100,7 @@ describe("pruning", () => {
     };
     await expect(project.states.commit(main, 3, stale, {})).rejects.toThrow("freed meanwhile");
     const again = await project.cell(main, { a: "one", b: "x" });
-    expect(project.restore(again).values).toEqual({ a: name("one"), b: name("x") });
+    expect((await project.restore(again)).values).toEqual({ a: name("one"), b: name("x") });
   });
 
   test("packs that a fork reads stay, thin ones are written anew, and both sessions read the same", async () => {
@@ -111,10 +111,12 @@ describe("pruning", () => {
     await project.states.space.prune(main, spare());
     await project.states.space.collect([main, side]);
     expect(packBytes()).toBeLessThan(3 * LARGE);
-    expect(project.restore(forked).values).toEqual({ big: name(bytes(LARGE, "1")) });
-    expect(project.restore(project.states.head(main)!).values).toEqual({ big: name(bytes(LARGE, "5")) });
+    expect((await project.restore(forked)).values).toEqual({ big: name(bytes(LARGE, "1")) });
+    expect((await project.restore(project.states.head(main)!)).values).toEqual({
+      big: name(bytes(LARGE, "5")),
+    });
     project.reopen();
-    expect(project.restore(forked).lost).toEqual([]);
+    expect((await project.restore(forked)).lost).toEqual([]);
   });
 
   test("a pack that a living server adds to is left alone", async () => {
@@ -131,7 +133,7 @@ describe("pruning", () => {
     await other.states.space.collect([main]);
     expect(packs()).toHaveLength(1);
     const state = await project.cell(main, { big: bytes(LARGE, "2") });
-    expect(project.restore(state).lost).toEqual([]);
+    expect((await project.restore(state)).lost).toEqual([]);
   });
 
   test("a collection lets other work in at least every ten milliseconds, but for the disk", async () => {
@@ -175,9 +177,9 @@ describe("kill -9", () => {
       using after = new Project(directory);
       expect(after.store.notice).toBeUndefined();
       const right = { a: name("7"), big: name(bytes(LARGE, "7")), same: name(bytes(LARGE, "same")) };
-      expect(after.restore(after.states.head(main)!)).toEqual({ values: right, lost: [] });
+      expect(await after.restore(after.states.head(main)!)).toEqual({ values: right, lost: [] });
       for (const { cell } of after.store.history(main).states) {
-        const found = after.restore(after.states.after(main, cell)!);
+        const found = await after.restore(after.states.after(main, cell)!);
         expect(found.lost).toEqual([]);
         expect(found.values.a).toBe(name(String(cell - 1)));
         expect(found.values.big).toBe(name(bytes(LARGE, String(cell - 1))));
@@ -188,7 +190,7 @@ describe("kill -9", () => {
         states.map(({ id }) => id),
       );
       await after.states.space.collect([main]);
-      expect(after.restore(after.states.head(main)!)).toEqual({ values: right, lost: [] });
+      expect(await after.restore(after.states.head(main)!)).toEqual({ values: right, lost: [] });
       expect(packBytes()).toBeLessThan(2 * LARGE + 10_000);
     }
   });
@@ -219,7 +221,7 @@ describe("the cap", () => {
     const cell = project.store.beginCell(main, "exec", "1");
     project.store.saveOutput(main, cell, "still here", 0);
     expect(project.store.cell(main, cell)?.output).toBe("still here");
-    expect(project.restore(project.states.head(main)!).lost).toEqual([]);
+    expect((await project.restore(project.states.head(main)!)).lost).toEqual([]);
   });
 
   test("old states are given up before the cap is reached, the oldest first, and said to be", async () => {
@@ -236,7 +238,7 @@ describe("the cap", () => {
       Array.from({ length: states.length }, (_, n) => 151 - states.length + n),
     );
     expect(project.states.prunedAt(main, 1)).toBeDefined();
-    expect(project.restore(project.states.after(main, 150)!).lost).toEqual([]);
+    expect((await project.restore(project.states.after(main, 150)!)).lost).toEqual([]);
   });
 });
 

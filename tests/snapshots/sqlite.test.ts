@@ -115,7 +115,7 @@ describe("sessions", () => {
 });
 
 describe("cells", () => {
-  test("a cell is on record before it runs, with its output and images in order after", () => {
+  test("a cell is on record before it runs, with its output and images in order after", async () => {
     using store = open();
     const { id } = store.claim("main", lease.token).session;
     const cell = store.beginCell(id, "load", "load data.csv");
@@ -139,19 +139,19 @@ describe("cells", () => {
       error: "ValueError: no",
       dropped: 77,
     } as const;
-    store.endCell(id, cell, { ...end, images });
+    await store.endCell(id, cell, { ...end, images });
     expect(store.cell(id, cell)).toMatchObject(end);
     expect(store.images(id, cell)).toEqual(images);
     expect(store.cell(id, 99)).toBeUndefined();
     expect(store.images(id, 99)).toEqual([]);
   });
 
-  test("numbers go on after a fresh kernel, and cells left running are lost", () => {
+  test("numbers go on after a fresh kernel, and cells left running are lost", async () => {
     using store = open();
     const { id } = store.claim("main", lease.token).session;
     expect(store.lastCell(id)).toBe(0);
     const ok = { status: "ok", duration: 1, output: "", error: null, dropped: 0, images: [] } as const;
-    store.endCell(id, store.beginCell(id, "exec", "1"), { ...ok, images: [] });
+    await store.endCell(id, store.beginCell(id, "exec", "1"), { ...ok, images: [] });
     store.beginCell(id, "exec", "while True: pass");
     const lost = store.markEmpty(id);
     expect(lost).toMatchObject([{ cell: 2, code: "while True: pass", status: "lost" }]);

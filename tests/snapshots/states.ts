@@ -62,8 +62,15 @@ export class Project implements Disposable {
   async cell(session: string, variables: Record<string, Uint8Array | string>): Promise<Checkpoint> {
     const cell = this.store.beginCell(session, "exec", Object.keys(variables).join(", "));
     const result = { status: "ok", duration: 1, output: "", error: null, dropped: 0, images: [] } as const;
-    this.store.endCell(session, cell, { ...result, images: [] });
-    return this.states.commit(session, cell, this.send(session, variables), {});
+    const ended = this.store.endCell(session, cell, { ...result, images: [] });
+    const committed = (async () => this.states.commit(session, cell, this.send(session, variables), {}))();
+    return (await Promise.all([committed, ended]))[0];
+  }
+
+  /** Runs a cell that leaves everything as it is. */
+  async idleCell(session: string): Promise<Checkpoint> {
+    const cell = this.store.beginCell(session, "exec", "1 + 1");
+    return this.states.repeat(session, cell, {});
   }
 
   send(session: string, variables: Record<string, Uint8Array | string>): Manifest {
@@ -77,10 +84,10 @@ export class Project implements Disposable {
   }
 
   /** What a kernel would read: variables with their bytes, and those that are lost. */
-  restore(checkpoint: Checkpoint): { values: Record<string, string>; lost: string[] } {
+  async restore(checkpoint: Checkpoint): Promise<{ values: Record<string, string>; lost: string[] }> {
     const smallFile = join(this.directory, "small");
     rmSync(smallFile, { force: true });
-    const { members, lost, files } = this.states.plan(checkpoint, smallFile);
+    const { members, lost, files } = await this.states.plan(checkpoint, smallFile);
     const values: Record<string, string> = {};
     for (const { names, at } of members) {
       const parts = at.buffers[0]!.map(([file, offset, length]) =>

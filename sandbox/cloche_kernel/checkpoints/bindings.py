@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+#: what the last expression that was shown gave: no variable, and yet a way to one
+SHOWN = "_"
+_SHARED_BY_NOBODY: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _NOT_THE_SESSIONS = frozenset(
     {
-        "_",
+        SHOWN,
         "__",
         "___",
         "__builtins__",
@@ -46,7 +49,12 @@ class Bindings:
             then_of = dict(zip(before, ids_before, strict=True))
             anew = [name for name, now in zip(names, ids, strict=True) if then_of.pop(name, None) != now]
             gone = set(then_of)
-        return {name for name in anew if self.shows(name)}, gone | {name for name in anew if not self.shows(name)}
+        gone.update(name for name in anew if not self.shows(name))
+        return {name for name in anew if self.shows(name)}, gone - _NOT_THE_SESSIONS
+
+    def shows_a_part(self) -> bool:
+        """Whether what was shown last may be a variable's value, or a part of one, that can change."""
+        return type(self._namespace.get(SHOWN)) not in _SHARED_BY_NOBODY
 
     def shows(self, name: str) -> bool:
         """Whether it is a variable of the session's that exists."""

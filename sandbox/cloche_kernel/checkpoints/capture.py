@@ -6,38 +6,54 @@ The manifest names every group of the session by its digest; a group the cell di
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 # Bound here, so that a cell that replaces it does not replace ours.
 from json import dumps
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
-from cloche_kernel.checkpoints import chunks, modules, process_state, reach, suspects, workspace
+from cloche_kernel import tracebacks
+from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, unwritten, workspace
+from cloche_kernel.checkpoints.affected import Affected
+from cloche_kernel.checkpoints.beside import Beside, Lost, Send
 from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
-from cloche_kernel.checkpoints.groups import partition
-from cloche_kernel.checkpoints.held import Cut, Group, Groups
+from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
+from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned
+from cloche_kernel.checkpoints.kept_files import FILES, KeptFiles
+from cloche_kernel.checkpoints.manifests import Manifests
 from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
 from cloche_kernel.patience import TooLong, patiently
 
-#: names of groups that are not variables
+#: name of a group that is no variable
 PROCESS = "\0process"
-FILES = "\0files"
 #: seconds that taking down one group may take
 _SECONDS = 20.0
-_MANIFEST_PIECE = 524_288
+#: what a fork beside a cell may take longer, in times
+_SLOWER = 4
+#: objects, and seconds of last time, from which on the next cell does not wait for them: a fork takes about as long
+_MOST_OBJECTS = 100_000
+_MOST_SECONDS = 0.1
 
-Send = Callable[[dict[str, Any], Any], None]
-#: asks a fresh process whether what was taken comes back as it was; None, or why not
-Proof = Callable[[Taken, dict[str, Any]], "str | None"]
+
+class Proof(Protocol):
+    """Asks a fresh process whether what was taken comes back as it was; None, or why not."""
+
+    seconds: float
+    #: structures that need no proof any more
+    proven: set[int]
+
+    def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None: ...
 
 
 class Checkpoints:
-    """What the host knows of this session's state. `send` takes one frame to the host."""
+    """
+    What the host knows of this session's state. `send` takes one frame to the host; `beside` takes down in a fork what
+    the next cell should not wait for.
+    """
 
     def __init__(
         self,
@@ -46,106 +62,216 @@ class Checkpoints:
         shell: Any,
         send: Send,
         proof: Proof | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._namespace = namespace
-        self._hidden = hidden
         self._shell = shell
         self._send = send
         self._proof = proof
-        #: the latest cell's code, and the names that it speaks of
-        self._spoken: tuple[str, frozenset[str] | None] | None = None
+        self._beside = beside
+        #: this is a fork of the kernel
+        self._is_fork = False
+        #: a fork failed: the next state is taken down without one
+        self._forks_failed = False
         self.groups = Groups()
         self.bindings = Bindings(namespace, hidden)
         self.modules = modules.Modules()
         self._modules: frozenset[str] = frozenset()
         self._known: set[str] = set()
         self._process: dict[str, Any] = {}
-        self._files: dict[str, workspace.Entry] = {}
-        self.file_chunks: dict[str, list[str]] = {}
-        self._ran_beside = False
+        self.files = KeptFiles()
+        self._manifests = Manifests()
+        self._affected = Affected(namespace, self.bindings.shows_a_part, lambda code: str(shell.transform_cell(code)))
+        #: nothing is known of what the host has
+        self._forgotten = False
         #: variables that the cell bound to something else
         self._rebound: set[str] = set()
-        #: variables that a cell stored in a module
-        self._given: set[str] = set()
         self._elsewhere = Elsewhere(namespace)
         self.initial_process: dict[str, Any] = {}
+        #: digest of the process state that is kept, and its parts
+        self.kept_process: tuple[str, dict[str, Any]] = ("", {})
 
     def begin(self) -> None:
         """Before the first cell: what the process is like when nothing has happened."""
         self.initial_process = self._process = process_state.look()
         self.bindings.changed()
+        self._modules = self.modules.names()
         self._elsewhere.begin()
-
-    def value(self, name: str) -> Any:
-        return self._namespace[name]
 
     def visible(self) -> dict[str, Any]:
         """The session's variables: all that the shell did not put there itself."""
         return self.bindings.visible()
 
-    def adopt(self, groups: list[tuple[Group, dict[str, Any]]], known: Iterable[str]) -> None:
-        """The state is now these groups, of which the host has every chunk."""
-        self.groups = Groups()
-        for group, _ in groups:
+    def adopt(self, kept: list[Group], fresh: list[Group], known: Iterable[str]) -> None:
+        """The state is now `kept`, whose values stayed, and `fresh`; the host has the chunks `known`."""
+        self._manifests.forget()
+        before, self.groups = self.groups, Groups()
+        for group in kept:
+            self.groups.keep(group, before)
+        for group in fresh:
             self.groups.add(group)
         self._known.update(known)
-        self._count_references()
-
-    def learn_files(self, chunks_of: dict[str, list[str]]) -> None:
-        self.file_chunks = chunks_of
+        self._forgotten = False
+        names = {name for group in fresh for name in group.names}
+        values = {name: value for name, value in self._values(names).items() if name in names}
+        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
+        self.groups.hold(parts.holds)
 
     def look_again(self) -> None:
         """After the process and the files were put back: what they are like is no change of the next cell's."""
         self._process = process_state.look()
         self.bindings.changed()
-        try:
-            self._files = workspace.look()
-        except workspace.TooMany:
-            self._files = {}
+        self.files.look_again()
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
+        self._manifests.forget()
         self.groups = Groups()
         self._known.clear()
+        unwritten.forget()
         self._process = {}
-        self._files = {}
-        self.file_chunks.clear()
+        self.files.forget()
+        self._forgotten = True
 
     def may_lose(self, code: str) -> bool:
         """A quick guess whether the cell that ran `code` made something that cannot be kept."""
         if not suspects.may_bind(code):
             return False
-        names = self._names_in(code)
+        names = self._affected.names_in(code)
         return names is None or suspects.any_among(names, self._namespace)
 
     def after(self, cell: int, code: str | None) -> dict[str, Any]:
-        """Takes down what cell `cell` changed and sends it. `code` None: anything may have changed."""
+        """
+        Takes down what cell `cell` changed and sends it, or has a fork do so. `code` None: anything may have changed.
+        """
+        self.settle()
         # The shell keeps the last result, and with an error all its frames: nothing of the session's.
         self._shell.last_execution_result = None
         changed, gone = self.bindings.changed()
         self._rebound = changed
-        now = self._values(self._dirty(code, changed, gone))
+        hidden = None if self._forgotten else self._elsewhere.reached
+        if hidden is not None:
+            hidden |= self.modules.names()
+        now = self._values(self._affected.by(code, changed, gone, hidden, self.groups))
         touched = {name for name in gone | self._modules_gone() if name in self.groups}
         for name in now:
             if name in self.groups:
                 touched |= self.groups[name].names
+        now.update(self._values(touched - now.keys()))
+        around = code is None or self._forgotten or bool(now) or bool(gone) or _calls_something(code)
+        parts = self._parts(now, touched) if now else None
+        fresh: list[Group] = []
+        if now and parts is None and self._beside is not None and not self._forks_failed and self._beside.fits():
+            # What the next cell changes under a fork is taken down before.
+            fresh = self._take_process(cell) + self._take_files(cell)
+            if self._begin(self._beside, cell, now, touched, fresh):
+                return {}
+        fresh += self._take(cell, now, touched, parts)
+        if around:
+            fresh += self._take_process(cell) + self._take_files(cell)
+        self._forgotten = self._forks_failed = False
+        manifest, pieces = self._manifests.pieces(fresh, self.groups)
+        for number, piece in enumerate(pieces, 1):
+            self._send({"type": "checkpoint", "cell": cell, "last": number == len(pieces)}, piece)
+        return manifest
+
+    @property
+    def busy(self) -> bool:
+        """Whether a fork takes down the state after the last cell."""
+        return self._beside is not None and self._beside.cell is not None
+
+    def fileno(self) -> int:
+        """Readable once that fork has ended."""
+        return -1 if self._beside is None else self._beside.fileno()
+
+    def settle(self, seconds: float | None = None) -> None:
+        """Learns what the fork found once it has ended; waits for that at most `seconds`, None: as long as it works."""
+        beside = self._beside
+        if beside is None or beside.cell is None or not beside.ended(seconds):
+            return
+        cell = beside.cell
+        try:
+            learned: Learned | None = beside.result()
+        except Lost:
+            learned = None
+            self._send({"type": "uncaptured", "cell": cell}, b"")
+        self._forks_failed = learned is None
+        if learned is None or self._forgotten:
+            self.forget()
+            return
+        for name in learned.dropped:
+            self.groups.drop(name)
+        for group in learned.groups:
+            self.groups.add(group)
+        self.groups.hold(learned.holds)
+        self._manifests.learn(learned.said, self.groups)
+        self._known |= learned.known
+        self._elsewhere.learn(learned.elsewhere)
+        if self._proof is not None:
+            self._proof.proven |= learned.proven
+
+    def _parts(self, now: dict[str, Any], touched: set[str]) -> Partition | None:
+        """What shares something; None where that, or taking it down, is expected to take long."""
+        ours = Scope.of(self._namespace, self._shell).names_of_ours
+        if self._beside is None or self._forks_failed:
+            return partition(now, ours, self._namespace)
+        groups = {id(group): group.seconds for group in map(self.groups.__getitem__, touched)}
+        if sum(groups.values()) > _MOST_SECONDS:
+            return None
+        try:
+            return partition(now, ours, self._namespace, _MOST_OBJECTS)
+        except TooMany:
+            return None
+
+    def _begin(self, beside: Beside, cell: int, now: dict[str, Any], touched: set[str], fresh: list[Group]) -> bool:
+        """Whether a fork takes down what is left of the state after `cell`; else nothing has changed."""
+        self._elsewhere.tidy(self.groups.holds)
+        known = frozenset(self._known)
+
+        def work(send: Send) -> tuple[Learned | None, list[bytes]]:
+            self._is_fork = self._elsewhere.is_fork = True
+            self._send = send
+            proven: set[int] = set()
+            if self._proof is not None:
+                proven = set(self._proof.proven)
+                self._proof.seconds *= _SLOWER
+            try:
+                groups = self._take(cell, now, touched, None)
+                _, pieces = self._manifests.pieces(fresh + groups, self.groups)
+            except BaseException as error:
+                reason = tracebacks.describe(type(error), error, None).text
+                return None, [dumps({"failed": reason.strip()[-500:]}).encode("utf-8", "replace")]
+            learned = self._proof.proven - proven if self._proof is not None else set()
+            return Learned(
+                touched,
+                groups,
+                self.groups.holds_of(now),
+                self._known - known,
+                self._elsewhere.learned(),
+                self._manifests.said,
+                learned,
+            ), pieces
+
+        begun = beside.begin(cell, work)
+        if begun:
+            self._forgotten = False
+        return begun
+
+    def _take(self, cell: int, now: dict[str, Any], touched: set[str], parts: Partition | None) -> list[Group]:
+        """Takes down the variables `now`, in place of what there was of `touched`."""
         before = {name: self.groups[name] for name in touched if name in self.groups}
         for name in touched:
             self.groups.drop(name)
-        now.update(self._values(touched - now.keys()))
         fresh: list[Group] = []
         ours = Scope.of(self._namespace, self._shell).names_of_ours
         if now:
-            parts = partition(now, ours, self._namespace)
+            parts = parts or partition(now, ours, self._namespace)
             for names in parts.groups:
                 fresh += self._take_kin(cell, names, now, before)
             self.groups.hold(parts.holds)
             del parts
         self._elsewhere.look(self.groups.holds, lambda: self._values(None), ours)
-        if code is None or now or gone or _calls_something(code):
-            fresh += self._take_process(cell)
-            fresh += self._take_files(cell)
-        return self._send_manifest(cell, fresh)
+        return fresh
 
     def _modules_gone(self) -> set[str]:
         names, self._modules = self._modules, self.modules.names()
@@ -158,40 +284,6 @@ class Checkpoints:
         found = {name: self._namespace[name] for name in names if self.bindings.shows(name)}
         held = self.modules.values()
         return {**found, **held} if held else found
-
-    def _dirty(self, code: str | None, changed: set[str], gone: set[str]) -> set[str] | None:
-        """Variables the cell may have bound, changed or made share something; None for all."""
-        if code is not None:
-            self._given |= reach.given_to_modules(code, self._is_module)
-        beside = reach.runs_beside()
-        ran_beside, self._ran_beside = self._ran_beside, beside
-        if code is None or beside or ran_beside or self._elsewhere.reached is None:
-            return None
-        named = self._names_in(code)
-        if named is None:
-            return None
-        everywhere = self.modules.names() | self._elsewhere.reached | self._given
-        reached = reach.closure(named | everywhere, self.groups)
-        if reached is None:
-            return None
-        if not (changed | gone) <= (reached | named):
-            # Something was bound under a name that the code does not spell out: then more may have happened.
-            return None
-        return reached | changed
-
-    def _names_in(self, code: str) -> frozenset[str] | None:
-        """Told once for a cell, whose answer and whose state both ask."""
-        if self._spoken is None or self._spoken[0] is not code:
-            self._spoken = code, reach.names_in(code, self._shell.transform_cell)
-        return self._spoken[1]
-
-    def _is_module(self, name: str) -> bool:
-        return type(self._namespace.get(name)) is ModuleType
-
-    def _count_references(self) -> None:
-        values = self._values(None)
-        parts = partition(values, Scope.of(self._namespace, self._shell).names_of_ours, self._namespace)
-        self.groups.hold(parts.holds)
 
     def _take_kin(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
@@ -206,9 +298,12 @@ class Checkpoints:
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
     ) -> list[Group]:
         values = {name: now[name] for name in sorted(names)}
+        start = time.perf_counter()
         taken, reason = self._attempt(values)
         if taken is not None:
-            return [self._keep(cell, values, taken)]
+            kept = self._keep(cell, values, taken)
+            kept.seconds = time.perf_counter() - start
+            return [kept]
         made: list[Group] = []
         if len(values) > 1:
             failing = {name: why for name, value in values.items() if (why := self._attempt({name: value})[1])}
@@ -226,7 +321,8 @@ class Checkpoints:
                 return None, text_of(value)
         scope = Scope.of(self._namespace, self._shell)
         try:
-            cut = Cut.of(values, patiently(lambda: take(values, scope), _SECONDS))
+            patience = _SECONDS * (_SLOWER if self._is_fork else 1)
+            cut = Cut.of(values, patiently(lambda: take(values, scope), patience))
             wrong = self._proof(cut.taken, values) if self._proof is not None and not self._has(cut) else None
             return (None, wrong) if wrong else (cut, "")
         except NotKept as error:
@@ -234,6 +330,8 @@ class Checkpoints:
         except TooLong:
             return None, f"writing it down takes longer than {_SECONDS:.0f} s"
         except MemoryError:
+            if self._is_fork:
+                raise
             return None, "no memory is left to write it down"
         except BaseException as error:
             return None, f"{type(error).__name__}: {str(error)[:200]}"
@@ -274,37 +372,19 @@ class Checkpoints:
         if taken is None:
             return []
         self.groups.drop(PROCESS)
-        return [self._keep(cell, {PROCESS: looked}, taken)]
+        made = self._keep(cell, {PROCESS: looked}, taken)
+        self.kept_process = made.digest, looked
+        return [made]
 
     def _take_files(self, cell: int) -> list[Group]:
         try:
-            found = workspace.look()
+            made = self.files.take(lambda pieces: self._send_chunks(cell, pieces))
         except workspace.TooMany as error:
             return [self._lose(cell, {FILES: None}, str(error), {})]
-        if found == self._files:
+        if made is None:
             return []
-        for path in [path for path in self.file_chunks if path not in found]:
-            del self.file_chunks[path]
-        listing, contents = [], []
-        for path, entry in sorted(found.items()):
-            listing.append({"path": path, "kind": entry.kind, "mode": entry.mode, "target": entry.target})
-            if entry.kind != "file":
-                continue
-            if self._files.get(path) != entry or path not in self.file_chunks:
-                try:
-                    self.file_chunks[path] = self._send_chunks(cell, list(chunks.split(workspace.read(entry))))
-                except OSError:
-                    listing.pop()
-                    continue
-            contents.append(self.file_chunks[path])
-        self._files = found
-        header = self._send_chunks(cell, list(chunks.split(dumps(listing).encode("utf-8", "surrogatepass"))))
-        digest = chunks.digest((FILES, header, contents))
-        size = sum(entry.size for entry in found.values())
-        described = {"digest": digest, "names": [FILES], "header": header, "buffers": contents, "bytes": size,
-                     "mentions": []}  # fmt: skip
         self.groups.drop(FILES)
-        return [self.groups.add(Group(frozenset({FILES}), digest, frozenset(), described))]
+        return [self.groups.add(made)]
 
     def _send_chunks(self, cell: int, pieces: list[tuple[str, memoryview]]) -> list[str]:
         for name, piece in pieces:
@@ -313,33 +393,6 @@ class Checkpoints:
                 self._known.add(name)
         return [name for name, _ in pieces]
 
-    def _send_manifest(self, cell: int, fresh: list[Group]) -> dict[str, Any]:
-        members = self.groups.members()
-        manifest: dict[str, Any] = {
-            "groups": [group.described for group in fresh if group.described is not None],
-            "lost": self.groups.lost(),
-            "versions": versions(),
-            "tokens": self.groups.tokens(),
-        }
-        rest = dumps(manifest, separators=(",", ":"))
-        # Ten thousand digests take a JSON encoder longer than all else together.
-        listed = '["' + '","'.join(members) + '"]' if members else "[]"
-        text = f'{rest[:-1]},"members":{listed}}}'.encode("utf-8", "surrogatepass")
-        for start in range(0, max(1, len(text)), _MANIFEST_PIECE):
-            last = start + _MANIFEST_PIECE >= len(text)
-            self._send({"type": "checkpoint", "cell": cell, "last": last}, text[start : start + _MANIFEST_PIECE])
-        return {**manifest, "members": members}
-
 
 def _calls_something(code: str) -> bool:
     return "(" in code or "import" in code or "%" in code or "!" in code or "[" in code or "." in code
-
-
-def versions() -> dict[str, str]:
-    """What the state was made with: Python, and the packages whose values it may hold."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("numpy", "pandas", "pyarrow", "polars", "sklearn", "scipy", "matplotlib", "duckdb"):
-        module = sys.modules.get(name)
-        if module is not None:
-            found[name] = str(getattr(module, "__version__", "?"))
-    return found

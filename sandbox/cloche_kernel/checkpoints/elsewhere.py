@@ -24,7 +24,11 @@ class Elsewhere:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
         self._least = 0
-        self._surplus = 0
+        #: references that nothing leads to; None where that is to be found out
+        self._surplus: int | None = 0
+        #: this is a fork, which must not run the session's finalizers
+        self.is_fork = False
+        self._is_tidy = False
         #: what such functions reach; None for anything
         self.reached: frozenset[str] | None = frozenset()
 
@@ -37,11 +41,30 @@ class Elsewhere:
         if self._count() - known == self._surplus:
             return
         # What an error held, and what was redefined, waits in cycles to be collected: the first is young.
-        gc.collect(1)
-        if self._count() - known != self._surplus:
+        if not self.is_fork:
+            gc.collect(1)
+            if self._count() - known != self._surplus:
+                gc.collect()
+        elif not self._is_tidy:
+            self._surplus, self.reached = None, None
+            return
+        self._surplus = surplus = self._count() - known
+        self.reached = self._found(surplus, variables(), ours) if surplus > 0 else frozenset()
+
+    def tidy(self, known: int) -> None:
+        """Before a fork that looks. `known`: references that variables led to at the last look."""
+        self._is_tidy = self._surplus is None
+        if self._is_tidy:
             gc.collect()
-        self._surplus = self._count() - known
-        self.reached = self._found(variables(), ours) if self._surplus > 0 else frozenset()
+        elif self._count() - known != self._surplus:
+            gc.collect(1)
+
+    def learned(self) -> tuple[int | None, frozenset[str] | None]:
+        """What the last look found, for `learn` in another process."""
+        return self._surplus, self.reached
+
+    def learn(self, found: tuple[int | None, frozenset[str] | None]) -> None:
+        self._surplus, self.reached = found
 
     def _count(self) -> int:
         return sys.getrefcount(self._namespace) - self._least - self._held_by_last_error()
@@ -70,7 +93,7 @@ class Elsewhere:
             for part in gc.get_referents(frame)
         )
 
-    def _found(self, values: dict[str, Any], ours: Iterable[int]) -> frozenset[str] | None:
+    def _found(self, surplus: int, values: dict[str, Any], ours: Iterable[int]) -> frozenset[str] | None:
         owned = partition(values, ours, self._namespace).owner
         hidden = [
             function
@@ -79,7 +102,7 @@ class Elsewhere:
             and id(function) not in owned
             and function.__code__.co_flags & _OPTIMIZED
         ]
-        if len(hidden) < self._surplus:
+        if len(hidden) < surplus:
             return None
         names: set[str] = set()
         for function in hidden:

@@ -15,6 +15,7 @@ import uuid
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from cloche_kernel.checkpoints import classes
@@ -22,7 +23,8 @@ from cloche_kernel.checkpoints.functions import is_by_reference
 
 #: objects looked at for one variable; one that holds more shares, for all we know, with every other
 MOST_OBJECTS = 20_000_000
-_ATOMS: frozenset[type] = frozenset(
+#: what leads to nothing that can change
+ATOMS: frozenset[type] = frozenset(
     {
         int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range, slice,
         types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
@@ -35,6 +37,12 @@ _ATOMS: frozenset[type] = frozenset(
 _TRANSPARENT = frozenset({tuple, frozenset})
 #: the collector knows all that these hold, and nothing has to be asked of them
 _PLAIN: frozenset[Any] = frozenset({tuple, list, dict, set, frozenset, types.CellType})
+#: and no weak reference leads to these
+_STRONG: frozenset[Any] = frozenset({tuple, list, dict, types.CellType})
+#: objects from which on they are looked at all together first
+_MANY = 1_000
+#: what `map(sys.getrefcount, …)` counts for a thing that one container holds, and the list that is mapped
+_REFERENCES_ALONE = 1 + next(map(sys.getrefcount, [[]]))
 
 
 @dataclass
@@ -49,8 +57,18 @@ class Partition:
     owner: dict[int, str]
 
 
-def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, Any]) -> Partition:
-    """The names of `values` in groups. `ours`: ids of what belongs to the kernel and is nobody's."""
+class TooMany(Exception):
+    """There are more objects than were to be looked at."""
+
+
+def partition(
+    values: dict[str, Any], ours: Iterable[int], namespace: dict[str, Any], most: int | None = None
+) -> Partition:
+    """
+    The names of `values` in groups. `ours`: ids of what belongs to the kernel and is nobody's.
+
+    Raises TooMany where there are clearly more than `most` objects, early enough to cost little.
+    """
     parent: dict[str, str] = {name: name for name in values}
 
     def find(name: str) -> str:
@@ -65,10 +83,11 @@ def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, 
     holds: dict[str, int] = {}
     large: str | None = None
     for name, value in values.items():
-        if type(value) in _ATOMS:
+        if type(value) in ATOMS:
             continue
-        walk = _Walk(namespace, owner, name, kept)
+        walk = _Walk(namespace, owner, name, kept, most)
         walk.from_root(value)
+        most = walk.left
         if walk.holds:
             holds[name] = walk.holds
         for other in walk.met:
@@ -80,7 +99,7 @@ def partition(values: dict[str, Any], ours: Iterable[int], namespace: dict[str, 
     if large is not None:
         # What else it holds was not seen, so it may share with anything that can be shared.
         for name, value in values.items():
-            if type(value) not in _ATOMS:
+            if type(value) not in ATOMS:
                 parent[find(name)] = find(large)
     grouped: dict[str, set[str]] = {}
     for name in parent:
@@ -94,7 +113,14 @@ class _Walk:
     variables that reached some of it before; `kept` holds what was seen, so that ids stay true.
     """
 
-    def __init__(self, namespace: dict[str, Any], owner: dict[int, str], name: str, kept: list[list[Any]]) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        owner: dict[int, str],
+        name: str,
+        kept: list[list[Any]],
+        most: int | None = None,
+    ) -> None:
         self._namespace = namespace
         self._owner = owner
         self._name = name
@@ -103,19 +129,37 @@ class _Walk:
         self.met: set[str] = set()
         self.count = 0
         self.holds = 0
+        #: objects that may still be looked at; None: any number
+        self.left = most
 
     def from_root(self, value: Any) -> None:
         level = [value]
         while level and self.count <= MOST_OBJECTS:
             level = self._next(self._new(level))
+            if self.left is not None:
+                self._spend(len(level))
+
+    def _spend(self, count: int) -> None:
+        assert self.left is not None
+        self.left -= count
+        if self.left < 0:
+            raise TooMany
 
     def _new(self, found: list[Any]) -> list[Any]:
         """Those that this variable is the first to reach, and what sharing says nothing of."""
         owner, name, passed = self._owner, self._name, self._passed
+        kinds = set(map(type, found))
+        if kinds <= ATOMS:
+            return []
         fresh: list[Any] = []
+        if len(found) > _MANY and kinds <= _STRONG:
+            # Nothing else leads to them, so nobody else meets them: they need not be remembered.
+            counts = list(map(sys.getrefcount, found))
+            fresh = list(compress(found, map(_REFERENCES_ALONE.__eq__, counts)))
+            found = list(compress(found, map(_REFERENCES_ALONE.__ne__, counts)))
         for thing in found:
             kind = type(thing)
-            if kind in _ATOMS:
+            if kind in ATOMS:
                 continue
             number = id(thing)
             if kind in _TRANSPARENT:
@@ -134,9 +178,10 @@ class _Walk:
         return fresh
 
     def _next(self, fresh: list[Any]) -> list[Any]:
-        plain: list[Any] = []
         found: list[Any] = []
-        for thing in fresh:
+        are_plain = _PLAIN.issuperset(map(type, fresh))
+        plain: list[Any] = fresh if are_plain else []
+        for thing in () if are_plain else fresh:
             kind = type(thing)
             if kind in _PLAIN:
                 plain.append(thing)
@@ -154,8 +199,14 @@ class _Walk:
         self.count += len(fresh)
         self._kept.append(fresh)
         if plain:
+            if self.left is not None and len(plain) + sum(map(_size, plain)) > self.left:
+                raise TooMany
             found += gc.get_referents(*plain)
         return found
+
+
+def _size(container: Any) -> int:
+    return 1 if type(container) is types.CellType else len(container)
 
 
 def _is_unchanging(thing: Any, kind: type) -> bool:

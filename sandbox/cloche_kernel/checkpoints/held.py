@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,8 @@ class Group:
     lost: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: `names`, and those it shares something with that could not be kept, or that could where these could not
     kin: frozenset[str] = frozenset()
+    #: seconds that taking it down took
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.kin = self.kin or self.names
@@ -37,7 +41,7 @@ class Cut:
 
     @classmethod
     def of(cls, values: dict[str, Any], taken: Taken) -> Cut:
-        header = list(chunks.split(taken.header))
+        header = list(chunks.split_by_content(taken.header))
         buffers = [list(chunks.split(buffer)) for buffer in taken.buffers]
         digest = chunks.digest((sorted(values), _names(header), [_names(buffer) for buffer in buffers]))
         return cls(taken, digest, header, buffers, len(taken.header) + sum(part.nbytes for part in taken.buffers))
@@ -47,11 +51,16 @@ def _names(pieces: list[tuple[str, memoryview]]) -> list[str]:
     return [name for name, _ in pieces]
 
 
+_editions = itertools.count(1)
+
+
 class Groups(dict[str, Group]):
     """Variable → its group. Changed through `add` and `drop` alone."""
 
     def __init__(self) -> None:
         super().__init__()
+        #: another number after each change, and with each new one of these
+        self.edition = next(_editions)
         #: references to the session's namespace that variables lead to, one for each function of the session's
         self.holds = 0
         self._holds: dict[str, int] = {}
@@ -59,6 +68,7 @@ class Groups(dict[str, Group]):
         self._losing: dict[str, Group] = {}
 
     def add(self, group: Group) -> Group:
+        self.edition = next(_editions)
         for name in group.names:
             self[name] = group
             if group.lost:
@@ -67,10 +77,16 @@ class Groups(dict[str, Group]):
             self._members[group.digest] = self._members.get(group.digest, 0) + len(group.names)
         return group
 
+    def keep(self, group: Group, before: Groups) -> None:
+        """Adds a group whose values stayed since `before`."""
+        self.add(group)
+        self.hold({name: before._holds[name] for name in group.names if name in before._holds})
+
     def drop(self, name: str) -> None:
         group = self.pop(name, None)
         if group is None:
             return
+        self.edition = next(_editions)
         self._losing.pop(name, None)
         self.holds -= self._holds.pop(name, 0)
         if group.described is not None:
@@ -84,6 +100,9 @@ class Groups(dict[str, Group]):
             self.holds += count - self._holds.get(name, 0)
             self._holds[name] = count
 
+    def holds_of(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: self._holds[name] for name in names if name in self._holds}
+
     def members(self) -> list[str]:
         """Digests of what is kept."""
         return list(self._members)
@@ -93,3 +112,23 @@ class Groups(dict[str, Group]):
 
     def tokens(self) -> dict[str, str]:
         return {name: group.digest for name, group in self._losing.items()}
+
+
+#: what a state says beside its groups, and its members
+Said = tuple[dict[str, Any], frozenset[str]]
+
+
+@dataclass
+class Learned:
+    """What a fork that took a state down has the kernel know."""
+
+    #: names whose groups are gone, and the groups that are new
+    dropped: set[str]
+    groups: list[Group]
+    holds: dict[str, int]
+    #: chunks that were sent
+    known: set[str]
+    elsewhere: tuple[int | None, frozenset[str] | None]
+    said: Said
+    #: structures that were proven
+    proven: set[int]

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any
 
 from cloche_kernel.checkpoints import workspace
@@ -52,12 +53,10 @@ def contents(module: types.ModuleType) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if not (name.startswith("__") and name.endswith("__"))}
 
 
-def drop(keep: set[str]) -> None:
-    """Forgets the session's modules but for those under the names `keep`: who asks for another imports it anew."""
-    for name, module in list(sys.modules.items()):
-        if is_ours(module) and PREFIX + name not in keep:
-            del sys.modules[name]
-    importlib.invalidate_caches()
+def drop(names: Iterable[str]) -> None:
+    """Forgets these modules of the session's: who asks for one imports it anew."""
+    for name in names:
+        sys.modules.pop(name.removeprefix(PREFIX), None)
 
 
 def load(name: str) -> None:

@@ -34,9 +34,11 @@ from cloche_kernel.checkpoints import (
     runtime,
     singletons,
 )
+from cloche_kernel.checkpoints.chunks import CHUNK_BYTES
 from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 from cloche_kernel.checkpoints.deep import with_deep_stack
 from cloche_kernel.checkpoints.reader import Reader
+from cloche_kernel.checkpoints.unframed import unframed
 
 #: contiguous buffers from this size on, in bytes, go beside the pickle instead of into it
 OUT_OF_BAND = 65_536
@@ -64,9 +66,10 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
     Raises NotKept, with the reason, where a value cannot be kept.
     """
     target, buffers = _explained(lambda: _take(values, scope), scope)
-    return Taken(
-        target.getvalue(), buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky, not scope.met_more
-    )
+    header = target.getvalue()
+    if len(header) > CHUNK_BYTES:
+        header = unframed(header)
+    return Taken(header, buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky, not scope.met_more)
 
 
 def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:
@@ -135,7 +138,7 @@ def give(header: bytes, buffers: Iterable[Any], namespace: dict[str, Any], shell
     """What `take` took, as new objects; `namespace` becomes its functions' globals. Buffers should be writable."""
 
     with rebuild.into(lambda name: find_ours(name, namespace, shell)):
-        reader = Reader(io.BytesIO(header), buffers, lambda name: find_ours(name, namespace, shell))
+        reader = Reader(header, buffers, lambda name: find_ours(name, namespace, shell))
         found = cast("dict[str, Any]", reader.load())
         reader.fill_rest()
     return found

@@ -48,6 +48,7 @@ class Pristine:
     """The kernel's side. `read` runs in the pristine process's children."""
 
     def __init__(self, read: Read) -> None:
+        self._asked = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         kernel = os.getpid()
         first = os.fork()
@@ -66,19 +67,18 @@ class Pristine:
         answer = os.memfd_create("answer", os.MFD_CLOEXEC)
         try:
             sizes = [len(header), *(buffer.nbytes for buffer in buffers)]
+            self._asked += 1
+            question = f"{os.getpid()}.{self._asked}"
             os.lseek(state, 0, os.SEEK_SET)
             room = os.memfd_create("request", os.MFD_CLOEXEC)
             try:
-                _write_all(
-                    room, dumps({**request, "sizes": sizes, "seconds": seconds}).encode("utf-8", "surrogatepass")
-                )
+                asked = {**request, "sizes": sizes, "seconds": seconds, "question": question}
+                _write_all(room, dumps(asked).encode("utf-8", "surrogatepass"))
+                self._socket.settimeout(seconds + _GRACE)
                 socket.send_fds(self._socket, [b"state"], [state, answer, room])
             finally:
                 os.close(room)
-            self._socket.settimeout(seconds + _GRACE)
-            word = self._socket.recv(1_000).decode()
-            if not word:
-                raise Gone
+            word = self._hear(question)
             if word != "read":
                 raise Failed(word)
             return loads(pread(answer, fstat(answer).st_size, 0))
@@ -88,6 +88,19 @@ class Pristine:
         finally:
             os.close(state)
             os.close(answer)
+
+    def _hear(self, question: str) -> str:
+        """The answer to this question; one to a process that ended before it heard it is for nobody."""
+        while True:
+            said = self._socket.recv(1_000).decode()
+            if not said:
+                raise Gone
+            to, _, word = said.partition(" ")
+            if to == question:
+                return word
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Lets go of it; it then ends by itself."""
@@ -144,10 +157,11 @@ def _serve(line: socket.socket, kernel: int, read: Read) -> None:
             _, descriptors, _, _ = socket.recv_fds(line, 100, 3)
             if len(descriptors) < 3:
                 os._exit(0)
-            word = _read_in_child(descriptors, read, [keep, watch])
+            request = loads(pread(descriptors[2], fstat(descriptors[2]).st_size, 0))
+            word = _read_in_child(descriptors[0], descriptors[1], request, read, [keep, watch])
             for descriptor in descriptors:
                 os.close(descriptor)
-            line.send(word.encode("utf-8", "replace")[:1_000])
+            line.send(f"{request['question']} {word}".encode("utf-8", "replace")[:1_000])
 
 
 def _die_first() -> None:
@@ -159,9 +173,7 @@ def _die_first() -> None:
         pass
 
 
-def _read_in_child(descriptors: list[int], read: Read, ours: list[int]) -> str:
-    state, answer, room = descriptors
-    request = loads(pread(room, fstat(room).st_size, 0))
+def _read_in_child(state: int, answer: int, request: dict[str, Any], read: Read, ours: list[int]) -> str:
     for name in request["modules"]:
         if name not in sys.modules:
             try:

@@ -41,12 +41,24 @@ def look() -> _Parts:
 def put_back(parts: _Parts) -> list[str]:
     """Makes the process as it was in that look; sentences on what could not be."""
     failed = []
+    now = look()
     for name, value in parts.items():
         try:
+            # A directory that is gone is told as another.
+            if name != "cwd" and name in now and _is_same(now[name], value):
+                continue
             _SETTERS[name](value)
         except Exception as error:
             failed.append(f"{name} could not be put back: {error}")
     return failed
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:
+        # An option may hold an array, which has no one answer.
+        return False
 
 
 def _directory() -> str:

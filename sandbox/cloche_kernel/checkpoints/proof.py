@@ -54,8 +54,9 @@ class Proofs:
     def __init__(self, namespace: dict[str, Any], shell: Any, seconds: float = SECONDS) -> None:
         self._namespace = namespace
         self._shell = shell
-        self._seconds = seconds
-        self._proven: set[int] = set()
+        self.seconds = seconds
+        #: structures that need no proof any more
+        self.proven: set[int] = set()
         self._read: dict[str, Digest | str] = {}
         self._pristine: Pristine | None = None
 
@@ -63,13 +64,17 @@ class Proofs:
         assert _warm  # imported before the fork, for all that will be read
         self._pristine = Pristine(lambda header, buffers, request: _describe(header, buffers, request, {}, self._shell))
 
+    def descriptors(self) -> list[int]:
+        """What a process that asks needs open."""
+        return [] if self._pristine is None else [self._pristine.fileno()]
+
     def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None:
         """None where the state comes back as it was or needs no proof; else why it is not kept."""
         if any(name.startswith("\0") for name in values) or not self.needs_proof(taken, values):
             return None
         reason = self.prove(taken, values)
         if reason is None and not _untested(taken.kinds):
-            self._proven.add(structure_of(values))
+            self.proven.add(structure_of(values))
         return reason
 
     def needs_proof(self, taken: Taken, values: dict[str, Any]) -> bool:
@@ -80,14 +85,14 @@ class Proofs:
             return True
         if all(map(is_plain, values.values())):
             return False
-        return structure_of(values) not in self._proven
+        return structure_of(values) not in self.proven
 
     def prove(self, taken: Taken, values: dict[str, Any]) -> str | None:
         """The round trip and the comparison. What was read once from these very bytes is not read again."""
         try:
             live = self._live(values, trace=False)
         except TooLong:
-            return f"comparing it with what comes back takes longer than {self._seconds:g} s"
+            return f"comparing it with what comes back takes longer than {self.seconds:g} s"
         except Exception as error:
             return f"looking into it raised {type(error).__name__}: {str(error)[:200]}"
         if live.opaque:
@@ -112,7 +117,7 @@ class Proofs:
 
     def _live(self, values: dict[str, Any], trace: bool) -> Digest:
         known = known_things(self._namespace, self._shell)
-        return patiently(lambda: digest(values, self._namespace, self._shell, trace, known), self._seconds)
+        return patiently(lambda: digest(values, self._namespace, self._shell, trace, known), self.seconds)
 
     def _difference(self, taken: Taken, values: dict[str, Any]) -> str:
         try:
@@ -129,7 +134,7 @@ class Proofs:
         }
         if self._pristine is not None:
             try:
-                return _digest_of(self._pristine.ask(taken.header, taken.buffers, request, self._seconds))
+                return _digest_of(self._pristine.ask(taken.header, taken.buffers, request, self.seconds))
             except Gone:
                 self._pristine = None
         return _digest_of(self._ask_fork(taken, request))
@@ -150,7 +155,7 @@ class Proofs:
                     return _describe(header, buffers, request, namespace, self._shell)
 
                 answer_in_child(state, answer, request, read)
-            word = wait_for(child, answer, self._seconds)
+            word = wait_for(child, answer, self.seconds)
             if word != "read":
                 raise Failed(word)
             return loads(os.pread(answer, os.fstat(answer).st_size, 0))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
+
+_AHEAD_BYTES = 1_048_576
 
 
 class Reader(pickle.Unpickler):
     """Finds what was written down by a name or a number instead of by value."""
 
-    def __init__(self, source: io.BytesIO, buffers: Iterable[Any], find: Callable[[str], Any]) -> None:
-        super().__init__(source, buffers=buffers)
-        self._source = source
+    def __init__(self, header: bytes, buffers: Iterable[Any], find: Callable[[str], Any]) -> None:
+        # Reading ahead is left to this: a pickle without frames says nowhere how much belongs together.
+        self._source = io.BufferedReader(cast("io.RawIOBase", io.BytesIO(header)), _AHEAD_BYTES)
+        super().__init__(self._source, buffers=buffers)
+        self._end = len(header)
         self._find = find
         self._numbered: dict[int, Any] = {}
 
@@ -27,9 +31,8 @@ class Reader(pickle.Unpickler):
 
     def fill_rest(self) -> None:
         """Puts in what has to be hashed by the session's code, now that everything has its state."""
-        end = len(self._source.getbuffer())
         parts = []
-        while self._source.tell() < end:
+        while self._source.tell() < self._end:
             parts += self.load()
         for fill, target, content in parts:
             if fill is None:

@@ -6,23 +6,22 @@ Nothing is bound before everything was read, so a restore that fails leaves the 
 
 from __future__ import annotations
 
-import mmap
-import os
+import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 # Bound here, so that a cell that replaces it does not replace ours.
 from json import loads
 from typing import Any
 
-from cloche_kernel.checkpoints import files, modules, process_state, workspace
-from cloche_kernel.checkpoints.capture import FILES, PROCESS, Checkpoints
-from cloche_kernel.checkpoints.contract import Mapped
+from cloche_kernel.checkpoints import modules, process_state, workspace
+from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
+from cloche_kernel.checkpoints.files import flush
 from cloche_kernel.checkpoints.held import Group
+from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
+from cloche_kernel.checkpoints.pieces import Pieces
 from cloche_kernel.checkpoints.placeholder import Placeholder
-
-#: buffers from this size on are mapped where they lie in one piece; smaller ones are read
-_MAPPED_BYTES = 65_536
 
 
 @dataclass
@@ -34,77 +33,64 @@ class Restored:
     notes: list[str] = field(default_factory=list)
 
 
-class Pieces:
-    """
-    The host's files, mapped privately: writing to a value never reaches them. Each value has a mapping of its own, also
-    where equal ones lie in one place.
+class Lacking(Exception):
+    """The request takes groups for granted that are not here any more: `digests`. Nothing was changed."""
 
-    A piece is [file, offset, length] in `bytes`.
-    """
-
-    def __init__(self, files: list[str]) -> None:
-        self._files = files
-
-    def joined(self, pieces: list[list[int]]) -> bytes:
-        return b"".join(map(self._read, pieces))
-
-    def buffer(self, pieces: list[list[int]]) -> Any:
-        """Writable memory: the file's own pages, copied only where written to, or a copy of scattered pieces."""
-        if len(pieces) == 1 and pieces[0][2] >= _MAPPED_BYTES:
-            index, offset, length = pieces[0]
-            before = offset % mmap.ALLOCATIONGRANULARITY
-            with open(self._files[index], "rb") as file:
-                made = Mapped(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
-            return memoryview(made)[before:]
-        total = sum(length for _, _, length in pieces)
-        if total < _MAPPED_BYTES:
-            return bytearray(self.joined(pieces))
-        # Read once, into memory of its own: a gigabyte of which one element changed is not held three times.
-        made = Mapped(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        rest = memoryview(made)
-        for index, offset, length in pieces:
-            _read_into(rest[:length], self._files[index], offset)
-            rest = rest[length:]
-        return memoryview(made)
-
-    def _read(self, piece: list[int]) -> bytes:
-        index, offset, length = piece
-        with open(self._files[index], "rb") as file:
-            return os.pread(file.fileno(), length, offset)
-
-
-def _read_into(target: memoryview, path: str, offset: int) -> None:
-    with open(path, "rb", buffering=0) as file:
-        file.seek(offset)
-        while target:
-            read = file.readinto(target)
-            if not read:
-                raise EOFError(f"{len(target)} bytes of a state are missing")
-            target = target[read:]
+    def __init__(self, digests: list[str]) -> None:
+        super().__init__(f"{len(digests)} groups are not held any more")
+        self.digests = digests
 
 
 def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, Any], shell: Any) -> Restored:
     """
-    Makes the session what `request` says.
+    Makes the session what `request` says. Raises Lacking.
 
-    `request`: {members: [{digest, names, header, buffers, at: {header, buffers}, mentions, bytes}], lost, tokens,
-    files}; `header` and `buffers` are chunk names, `at` where their bytes lie.
+    `request`: {members: [{digest, names, header, buffers, at: {header, buffers}, mentions, bytes}], held, lost, tokens,
+    files}; `header` and `buffers` are chunk names, `at` where their bytes lie. `held`: digests of more members, which
+    the session should have as they are to be.
     """
-    pieces = Pieces(request["files"])
     live = _still_live(request, state)
+    with Pieces(request["files"]) as pieces:
+        files = _wanted_files(request, live, state, pieces)
+        stale = files.stale_modules(live, state)
+        if any(name in stale for member in request["members"] for name in member["names"]):
+            # Variables lead to modules, and to what those define, by name: which of them do cannot be told.
+            live = {digest: group for digest, group in live.items() if not _is_of_variables(group.names)}
+        lacking = [digest for digest in request["held"] if not _is_held(digest, live, state)]
+        if lacking:
+            raise Lacking(lacking)
+        modules.drop(stale)
+        return _restore(request, files, live, pieces, state, namespace, shell)
+
+
+def _restore(
+    request: dict[str, Any],
+    files: _Files,
+    live: dict[str, Group],
+    pieces: Pieces,
+    state: Checkpoints,
+    namespace: dict[str, Any],
+    shell: Any,
+) -> Restored:
     result = Restored()
     # What a file that could not be kept holds back would be written over what is put back, once it goes.
     for name in state.groups.lost():
-        files.flush(namespace.get(name))
+        flush(namespace.get(name))
+    kept = [live[digest] for digest in request["held"]]
+    fresh: list[Group] = []
     # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.
-    groups = _put_back_surroundings(request, live, pieces, state, namespace, shell, result)
+    files.put_back(request, pieces, state, result)
+    _put_back_process(request, kept, pieces, state, namespace, shell, result)
+    for name in sorted(name for member in request["members"] for name in member["names"] if _is_of_module(name)):
+        modules.load(name)
     values: dict[str, Any] = {}
     for member in request["members"]:
-        if FILES in member["names"] or PROCESS in member["names"]:
+        if not _is_of_variables(member["names"]):
+            fresh.append(_group_of(member))
             continue
         group = live.get(member["digest"])
         if group is not None:
-            groups.append(group)
+            kept.append(group)
             continue
         try:
             values.update(_read(member, pieces, namespace, shell))
@@ -112,24 +98,39 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
             for name in member["names"]:
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
-        groups.append(_group_of(member))
-    for name in [name for name in values if name.startswith(modules.PREFIX)]:
+        fresh.append(_group_of(member))
+    for name in [name for name in values if _is_of_module(name)]:
         try:
             modules.put_back(name, values.pop(name))
         except BaseException as error:
             result.notes.append(f"{name[1:]} could not be put back: {type(error).__name__}: {str(error)[:200]}")
-    kept = {name for group in groups for name in group.names}
-    _place_lost(request, state, values, groups, result)
-    _bind(state, namespace, values, kept | request["lost"].keys() | result.failed.keys())
-    state.adopt([(group, {}) for group in groups], _chunks(request["members"]))
+    bound = {name for group in (*kept, *fresh) for name in group.names}
+    _place_lost(request, state, values, kept, fresh, result)
+    _bind(state, namespace, values, bound | request["lost"].keys() | result.failed.keys())
+    state.adopt(kept, fresh, _chunks(request["members"]))
     state.look_again()
     result.bound = sorted(values)
     return result
 
 
+def _is_of_variables(names: Iterable[str]) -> bool:
+    return FILES not in names and PROCESS not in names
+
+
+def _is_of_module(name: str) -> bool:
+    return name.startswith(modules.PREFIX)
+
+
+def _is_held(digest: str, live: dict[str, Group], state: Checkpoints) -> bool:
+    """Whether nothing has to be read for this group."""
+    group = live.get(digest)
+    return group is not None and (PROCESS not in group.names or state.kept_process[0] == digest)
+
+
 def _still_live(request: dict[str, Any], state: Checkpoints) -> dict[str, Group]:
     """Groups that the kernel holds as they are asked for, and all that they share something with too."""
-    wanted = {member["digest"] for member in request["members"]} | set(request["tokens"].values())
+    wanted = {member["digest"] for member in request["members"]}
+    wanted.update(request["held"], request["tokens"].values())
     live = {}
     for group in state.groups.values():
         kin = [state.groups[name] for name in group.kin if name in state.groups]
@@ -146,71 +147,81 @@ def _group_of(member: dict[str, Any]) -> Group:
 
 def _read(member: dict[str, Any], pieces: Pieces, namespace: dict[str, Any], shell: Any) -> dict[str, Any]:
     at = member["at"]
-    return give(pieces.joined(at["header"]), [pieces.buffer(one) for one in at["buffers"]], namespace, shell)
+    located = zip(at["buffers"], member["buffers"], strict=True)
+    buffers = [pieces.buffer(one, names) for one, names in located]
+    return give(pieces.joined(at["header"]), buffers, namespace, shell)
 
 
-def _put_back_surroundings(
+@dataclass
+class _Files:
+    """What /workspace is to hold: `member` None where that is there, `chunks_of` None where it was not kept."""
+
+    member: dict[str, Any] | None
+    listing: list[dict[str, Any]]
+    #: path → chunks of a file
+    chunks_of: dict[str, list[str]] | None
+
+    def stale_modules(self, live: dict[str, Group], state: Checkpoints) -> set[str]:
+        """The session's modules that do not hold what they are to hold, or whose file is to be another."""
+        if self.chunks_of is None:
+            return set()
+        sound = set()
+        for name in {name for group in live.values() for name in group.names if _is_of_module(name)}:
+            path = modules.path_of(name)
+            if path in self.chunks_of and state.files.chunks.get(path) == self.chunks_of[path]:
+                sound.add(name)
+        return set(state.modules.names() - sound)
+
+    def put_back(self, request: dict[str, Any], pieces: Pieces, state: Checkpoints, result: Restored) -> None:
+        if self.chunks_of is None:
+            reason = request["lost"][FILES]["reason"]
+            result.notes.append(f"files in /workspace were not kept ({reason}); they stay as they are")
+            return
+        if self.member is None:
+            return
+        located = zip(self.chunks_of, self.member["at"]["buffers"], strict=True)
+        result.notes += workspace.put_back(self.listing, {path: pieces.buffer(at, []) for path, at in located})
+        # A module's file may be one that was not there when its directory was last looked at.
+        importlib.invalidate_caches()
+        state.files.chunks = self.chunks_of
+
+
+def _wanted_files(request: dict[str, Any], live: dict[str, Group], state: Checkpoints, pieces: Pieces) -> _Files:
+    member = next((member for member in request["members"] if FILES in member["names"]), None)
+    if any(FILES in group.names and group.described is not None for group in live.values()):
+        return _Files(None, [], state.files.chunks)
+    if member is None:
+        nothing: dict[str, Any] = {"at": {"buffers": []}}
+        return _Files(None, [], None) if FILES in request["lost"] else _Files(nothing, [], {})
+    listing = loads(pieces.joined(member["at"]["header"]))
+    paths = [item["path"] for item in listing if item["kind"] == "file"]
+    return _Files(member, listing, dict(zip(paths, member["buffers"], strict=True)))
+
+
+def _put_back_process(
     request: dict[str, Any],
-    live: dict[str, Group],
+    kept: list[Group],
     pieces: Pieces,
     state: Checkpoints,
     namespace: dict[str, Any],
     shell: Any,
     result: Restored,
-) -> list[Group]:
-    """Files, process state, and which of the session's modules are loaded; the groups of the first two."""
-    members: list[dict[str, Any]] = request["members"]
-    groups: list[Group] = []
-    found: dict[str, Any] = {}
-    for special in (FILES, PROCESS):
-        member = next((member for member in members if special in member["names"]), None)
-        if member is not None:
-            groups.append(_group_of(member))
-        found[special] = member
-    files, process = found[FILES], found[PROCESS]
-    if files is None and FILES in request["lost"]:
-        reason = request["lost"][FILES]["reason"]
-        result.notes.append(f"files in /workspace were not kept ({reason}); they stay as they are")
-    elif files is None:
-        result.notes += workspace.put_back([], {})
-        _drop_modules(live, {}, state)
-    elif files["digest"] not in live:
-        listing = loads(pieces.joined(files["at"]["header"]))
-        paths = [item["path"] for item in listing if item["kind"] == "file"]
-        contents = dict(zip(paths, (pieces.buffer(one) for one in files["at"]["buffers"]), strict=True))
-        result.notes += workspace.put_back(listing, contents)
-        chunks_of = dict(zip(paths, files["buffers"], strict=True))
-        _drop_modules(live, chunks_of, state)
-        state.learn_files(chunks_of)
+) -> None:
+    member = next((member for member in request["members"] if PROCESS in member["names"]), None)
+    if member is not None:
+        state.kept_process = member["digest"], _read(member, pieces, namespace, shell)[PROCESS]
+        parts = state.kept_process[1]
     else:
-        _drop_modules(live, state.file_chunks, state)
-    if process is None:
-        result.notes += process_state.put_back(state.initial_process)
-    else:
-        result.notes += process_state.put_back(_read(process, pieces, namespace, shell)[PROCESS])
-    for name in sorted({name for member in members for name in member["names"] if name.startswith(modules.PREFIX)}):
-        modules.load(name)
-    return groups
-
-
-def _drop_modules(live: dict[str, Group], chunks_of: dict[str, list[str]], state: Checkpoints) -> None:
-    """Forgets modules that are not as wanted, or whose file is another now; `chunks_of`: path → its wanted chunks."""
-    keep = set()
-    for digest, group in list(live.items()):
-        for name in [name for name in group.names if name.startswith(modules.PREFIX)]:
-            path = modules.path_of(name)
-            if path is not None and path in chunks_of and state.file_chunks.get(path) == chunks_of[path]:
-                keep.add(name)
-            else:
-                live.pop(digest, None)
-    modules.drop(keep)
+        parts = state.kept_process[1] if any(PROCESS in group.names for group in kept) else state.initial_process
+    result.notes += process_state.put_back(parts)
 
 
 def _place_lost(
     request: dict[str, Any],
     state: Checkpoints,
     values: dict[str, Any],
-    groups: list[Group],
+    kept: list[Group],
+    fresh: list[Group],
     result: Restored,
 ) -> None:
     """Placeholders for what was not kept, except where the live value is that very one still."""
@@ -225,12 +236,12 @@ def _place_lost(
             continue
         group = live.get(tokens.get(name, ""))
         if group is not None and name in group.lost and name in state.visible():
-            groups.append(group)
+            kept.append(group)
             continue
         made = f", made in cell {entry['cell']}," if entry["cell"] else ""
         values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
         # Under a token of its own: it is not what the cell made.
-        groups.append(Group(frozenset({name}), f"placeholder:{name}:{entry['cell']}", None, None, {name: entry}))
+        fresh.append(Group(frozenset({name}), f"placeholder:{name}:{entry['cell']}", None, None, {name: entry}))
 
 
 def _bind(state: Checkpoints, namespace: dict[str, Any], values: dict[str, Any], wanted: set[str]) -> None:

@@ -18,8 +18,10 @@ _PLAIN: frozenset[Any] = frozenset({
     types.BuiltinFunctionType, type,
 })  # fmt: skip
 _PLAIN_NAMES = frozenset({("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"), ("pandas", "Index")})
-#: items of a container that are looked at
+#: items of a container that are looked at, of all containers together, and how deep these may nest
 _LOOK_AT = 100
+_LOOK_AT_ALL = 2_000
+_MOST_DEPTH = 4
 
 
 def may_bind(code: str) -> bool:
@@ -32,11 +34,18 @@ def any_among(names: Iterable[str], namespace: Mapping[str, Any]) -> bool:
     return any(not _is_plain(namespace[name]) for name in names if name in namespace)
 
 
-def _is_plain(value: Any, deep: bool = True) -> bool:
-    kind = type(value)
-    if kind in _PLAIN:
-        return True
-    if kind in (list, tuple, set, frozenset, dict):
-        held: Iterable[Any] = chain(value, value.values()) if kind is dict else value
-        return deep and all(_is_plain(item, False) for item in islice(held, _LOOK_AT))
-    return (str(kind.__module__).partition(".")[0], kind.__name__) in _PLAIN_NAMES
+def _is_plain(value: Any) -> bool:
+    level = [value]
+    left = _LOOK_AT_ALL
+    for _ in range(_MOST_DEPTH):
+        inner: list[Any] = []
+        for thing in level:
+            kind = type(thing)
+            if kind in (list, tuple, set, frozenset, dict):
+                held: Iterable[Any] = chain(thing, thing.values()) if kind is dict else thing
+                inner += islice(held, min(_LOOK_AT, left - len(inner)))
+            elif kind not in _PLAIN and (str(kind.__module__).partition(".")[0], kind.__name__) not in _PLAIN_NAMES:
+                return False
+        left -= len(inner)
+        level = inner
+    return not level

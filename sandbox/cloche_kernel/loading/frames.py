@@ -104,10 +104,15 @@ def texts(sample: Sequence[str], whole: bool) -> str:
     return f"{len(distinct):,} distinct{'' if whole else ' in the sample'}: {examples}{more}"
 
 
+def _plain(name: Any) -> Any:
+    """A column's name as a person writes it: 2019, not np.int64(2019)."""
+    return name.item() if hasattr(name, "dtype") and hasattr(name, "item") else name
+
+
 def _column(values: Any, sample: Any, expression: str) -> Column:
     dtype = str(values.dtype)
     nulls = _nulls(values)
-    name = values.name if isinstance(values.name, str) else repr(values.name)
+    name = values.name if isinstance(values.name, str) else repr(_plain(values.name))
     try:
         facts = "all null" if nulls == len(values) else _facts(values, sample, expression)
     except (TypeError, ValueError, OverflowError, NotImplementedError, ArithmeticError):
@@ -208,7 +213,7 @@ def _dates(known: list[str], values: Any, expression: str) -> str:
     """A remark when text is dates, which pandas leaves as text."""
     if len(known) < 1 or not all(_DATE.fullmatch(value.strip()) for value in known[:200]):
         return ""
-    column = f"{expression}[{wording.clip(repr(values.name), 40)}]"
+    column = f"{expression}[{wording.clip(repr(_plain(values.name)), 40)}]"
     if re.match(r"\d{4}", known[0].strip()):
         exact = len(values) <= _EXACT_DATES
         low, high = (values.dropna().min(), values.dropna().max()) if exact else (min(known), max(known))

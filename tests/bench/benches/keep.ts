@@ -14,7 +14,7 @@ const DICTS = "records = [{'n': n, 's': str(n)} for n in range(2_000_000)]";
 const ROUNDS = 5;
 const CALLS = 40;
 /** `milliseconds` and ratios that the project wants to reach. */
-const TARGETS = { ofDill: 1 / 500, ofSync: 3, undo: 20, fork: 250, stored: 1.05, dicts: 0.2 };
+const TARGETS = { ofDill: 1 / 500, ofSync: 3, undo: 20, ofRead: 1, fork: 250, stored: 1.05, dicts: 0.2 };
 
 export const keep: Bench = { name: "keep", title: "Keeping a session of 1.1 GB", run };
 
@@ -30,7 +30,10 @@ async function run(context: BenchContext): Promise<Figure[]> {
   return figures;
 }
 
-type Reference = (what: "dill" | "cloudpickle" | "fdatasync", setup: string) => Promise<number>;
+type Reference = (
+  what: "dill" | "cloudpickle" | "fdatasync" | "read" | "pass",
+  setup: string,
+) => Promise<number>;
 
 async function keepIn(
   context: BenchContext,
@@ -73,6 +76,21 @@ async function keepIn(
   const undo = await times(10, async () => {
     await timed(() => server.call("exec", { code: "x = 'there'", durable: true }));
     return timed(() => server.call("reset", { to: cell }));
+  });
+  const back = async (pass: boolean) => {
+    await run("big = None", true);
+    const ms = await timed(async () => {
+      await server.call("reset", { to: cell });
+      if (pass) await run("big.sum()");
+    });
+    expectOk(await server.exec(`float(big[1_000]) == ${value}`), "True");
+    return ms;
+  };
+  const { restored, read, passed, pass } = await interleave(ROUNDS, {
+    restored: () => back(false),
+    read: () => reference("read", LARGE),
+    passed: () => back(true),
+    pass: () => reference("pass", LARGE),
   });
   const fork = await times(3, async (round) => {
     await new Promise((resolve) => setTimeout(resolve, 5_000));
@@ -121,6 +139,19 @@ async function keepIn(
       what: "`reset {to}` over a small cell",
       value: spread(undo),
       target: { value: TARGETS.undo },
+    },
+    {
+      ...common,
+      what: "restore of 1 GiB that is gone",
+      value: spread(restored),
+      against: against("a plain read of as many bytes", restored, read),
+      target: { ratio: TARGETS.ofRead },
+    },
+    {
+      ...common,
+      what: "the same, and a sum over it",
+      value: spread(passed),
+      against: against("a plain read, and a sum over it", passed, pass),
     },
     {
       ...common,

@@ -21,6 +21,8 @@ def apart(work: Callable[[], T]) -> T:
     child = os.fork()
     if child == 0:
         os.close(answer)
+        # Its processes can be told from those of others that run meanwhile.
+        os.setpgid(0, 0)
         signal.alarm(_SECONDS)
         try:
             found = (True, work())

@@ -43,7 +43,6 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
     from cloche_kernel.checkpoints.pickler import give
     from cloche_kernel.checkpoints.restore import Pieces
 
-    pieces = Pieces(request["files"])
     visible = {**state.visible(), **state.modules.values()}
     stored: dict[str, Any] = {}
     found: list[str] = []
@@ -51,9 +50,11 @@ def differences(state: Any, request: dict[str, Any], shell: Any) -> list[str]:
         at = member["at"]
         if FILES in member["names"] or PROCESS in member["names"]:
             continue
-        buffers = [bytearray(pieces.buffer(one)) for one in at["buffers"]]
+        with Pieces(request["files"]) as pieces:
+            buffers = [bytearray(pieces.joined(one)) for one in at["buffers"]]
+            header = pieces.joined(at["header"])
         try:
-            stored.update(give(pieces.joined(at["header"]), buffers, shell.user_ns, shell))
+            stored.update(give(header, buffers, shell.user_ns, shell))
         except BaseException as error:
             found.append(f"{member['names']}: reading raised {type(error).__name__}: {error}")
     kept = {name: value for name, value in visible.items() if name not in request["lost"]}

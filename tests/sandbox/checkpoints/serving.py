@@ -56,7 +56,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 class Serving:
     """The other side of `Kernel`: the shell, the namespace and its checkpoints."""
 
-    def __init__(self, line: socket.socket, shell: Any, root: str, checkpoints: bool) -> None:
+    def __init__(self, line: socket.socket, shell: Any, root: str, kind: bytes) -> None:
         from cloche_kernel.checkpoints import files, workspace
         from cloche_kernel.checkpoints.capture import Checkpoints
 
@@ -77,13 +77,28 @@ class Serving:
         self._shell = shell
         self._chunks: list[tuple[str, bytes]] = []
         self._state: Checkpoints | None = None
-        if checkpoints:
-            self._state = Checkpoints(shell.user_ns, lambda: shell.user_ns_hidden, shell, self._send)
+        #: cells whose state a fork did not bring
+        self.uncaptured: list[int] = []
+        if kind != b"p":
+            beside = self._open_beside() if kind == b"b" else None
+            self._state = Checkpoints(shell.user_ns, lambda: shell.user_ns_hidden, shell, self._send, None, beside)
             self._state.begin()
+
+    def _open_beside(self) -> Any:
+        """Forks for every state that has anything new."""
+        from cloche_kernel import state_line
+        from cloche_kernel.checkpoints.beside import Beside
+        from cloche_kernel.checkpoints.capture import Checkpoints
+
+        self._states, theirs = state_line.pair()
+        Checkpoints._parts = lambda *_: None  # type: ignore[method-assign]
+        return Beside(theirs, self._line.close, lambda: 1 << 50, list)
 
     def _send(self, header: dict[str, Any], payload: Any) -> None:
         if header["type"] == "chunk":
             self._chunks.append((header["name"], bytes(payload)))
+        elif header["type"] == "uncaptured":
+            self.uncaptured.append(header["cell"])
 
     def serve(self) -> None:
         put(self._line, os.getpid())
@@ -105,17 +120,74 @@ class Serving:
         if self._state is None:
             return ran, [], {}
         start = time.perf_counter()
-        manifest = self._state.after(cell, code)
+        chunks, manifest = self.capture(cell, code)
         ran.seconds = time.perf_counter() - start
-        chunks, self._chunks = self._chunks, []
         return ran, chunks, manifest
 
+    def _from_fork(self, most: int) -> dict[str, Any]:
+        """The manifest that the fork sends; {} where `most` messages do not bring it."""
+        from cloche_kernel.frames import FrameReader
+
+        text = b""
+        for _ in range(most):
+            [(header, payload, _)] = FrameReader().push(self._states.recv(1 << 20))
+            if header["type"] == "chunk":
+                self._chunks.append((header["name"], payload))
+            else:
+                text += payload
+                if header["last"]:
+                    return dict(json.loads(text))
+        return {}
+
+    def just_run(self, cell: int, code: str) -> None:
+        self._shell.run(cell, code)
+
+    def capture(self, cell: int, code: str) -> Any:
+        """What `run` does after a cell that `just_run` ran."""
+        assert self._state is not None
+        manifest = self._state.after(cell, code)
+        if self._state.busy:
+            manifest = self._from_fork(1 << 30)
+            self._state.settle()
+        chunks, self._chunks = self._chunks, []
+        return chunks, manifest
+
+    def begin_beside(self, cell: int, code: str) -> bool:
+        """Runs a cell, and answers while a fork takes its state down: whether one does."""
+        assert self._state is not None
+        self._shell.run(cell, code)
+        self._state.after(cell, code)
+        return self._state.busy
+
+    def end_beside(self, most: int, signal_it: int) -> Any:
+        """
+        Hears at most `most` messages of the fork, and signals it; hears the rest where it then ends by itself: (chunks,
+        manifest, cells it did not bring).
+        """
+        assert self._state is not None and self._state._beside is not None
+        manifest = self._from_fork(most)
+        if signal_it:
+            os.kill(self._state._beside._pid, signal_it)
+        self._state.settle()
+        if signal_it == signal.SIGSTOP:
+            manifest = self._from_fork(1 << 30)
+        chunks, self._chunks = self._chunks, []
+        return chunks, manifest, self.uncaptured
+
     def restore(self, request: str) -> Any:
-        from cloche_kernel.checkpoints.restore import restore
+        from cloche_kernel.checkpoints.restore import Lacking, restore
 
         assert self._state is not None
-        found = restore(json.loads(request), self._state, self._shell.user_ns, self._shell)
+        try:
+            found = restore(json.loads(request), self._state, self._shell.user_ns, self._shell)
+        except Lacking as error:
+            return {"lacking": error.digests}
         return {"bound": found.bound, "failed": found.failed, "notes": found.notes}
+
+    def forget(self) -> None:
+        """The host has nothing any more."""
+        assert self._state is not None
+        self._state.forget()
 
     def bind_placeholders(self, names: list[str]) -> None:
         from cloche_kernel.checkpoints.placeholder import Placeholder
@@ -172,7 +244,7 @@ def become_warm(control: int, root: str, bug: str) -> None:
             line.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                Serving(socket.socket(fileno=descriptors[0]), shell, root, kind == b"k").serve()
+                Serving(socket.socket(fileno=descriptors[0]), shell, root, kind).serve()
             finally:
                 os._exit(1)
         os.close(descriptors[0])

@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,13 @@ class _Piece:
 
 
 class Store:
-    """What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses."""
+    """
+    What the host keeps: chunks and groups by session, and the checkpoints. It refuses what the host refuses. Chunks in
+    its pack start at a multiple of `page` bytes, as the host has it.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, page: int = 4_096) -> None:
+        self._page = page
         self._pack = directory / "pack"
         self._pack.touch()
         self._small = directory / "small"
@@ -63,10 +68,16 @@ class Store:
             mine[name] = _Piece(data, 0, len(data))
             return
         with open(self._pack, "ab") as file:
+            file.write(bytes(-file.tell() % self._page))
             mine[name] = _Piece(None, file.tell(), len(data))
             file.write(data)
 
-    def commit(self, session: str, cell: int, manifest: dict[str, Any]) -> Checkpoint:
+    def commit(self, session: str, cell: int, manifest: dict[str, Any], head: Checkpoint | None) -> Checkpoint:
+        if manifest == {"same": True}:
+            assert head is not None, f"cell {cell}: as it was, where nothing was yet"
+            made = replace(head, session=session, cell=cell)
+            self._checkpoints.append(made)
+            return made
         chunks, groups = self._chunks.setdefault(session, {}), self._groups.setdefault(session, {})
         for group in manifest["groups"]:
             missing = [name for name in _chunks_of(group) if name not in chunks]
@@ -91,7 +102,7 @@ class Store:
         self._checkpoints.append(made)
         return made
 
-    def plan(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def plan(self, checkpoint: Checkpoint, held: Container[str] = ()) -> dict[str, Any]:
         chunks, groups = self._chunks[checkpoint.session], self._groups[checkpoint.session]
         small = bytearray()
 
@@ -110,7 +121,7 @@ class Store:
             return made
 
         members = []
-        for digest in checkpoint.members:
+        for digest in [digest for digest in checkpoint.members if digest not in held]:
             group = groups[digest]
             where = {"header": locate(group["header"]), "buffers": [locate(one) for one in group["buffers"]]}
             members.append({**group, "at": where})
@@ -118,7 +129,13 @@ class Store:
         self._small.unlink(missing_ok=True)
         self._small.write_bytes(small)
         files = [str(self._pack), str(self._small)]
-        return {"members": members, "lost": checkpoint.lost, "tokens": checkpoint.tokens, "files": files}
+        return {
+            "members": members,
+            "held": [digest for digest in checkpoint.members if digest in held],
+            "lost": checkpoint.lost,
+            "tokens": checkpoint.tokens,
+            "files": files,
+        }
 
 
 def _chunks_of(group: dict[str, Any]) -> list[str]:
@@ -134,8 +151,9 @@ _START = (
 class Warm:
     """The process kernels are forked from, and the one place at which whichever of them runs has its /workspace."""
 
-    def __init__(self, bug: str = "") -> None:
-        """`bug`: one of `planted_bugs` that all its kernels have."""
+    def __init__(self, beside: bool = False, bug: str = "") -> None:
+        """`beside`: kernels take states down in forks, whatever they cost. `bug`: one of `planted_bugs` they have."""
+        self._beside = beside
         self.directory = Path(tempfile.mkdtemp(prefix="cloche-checkpoints-"))
         self.workspace = self.directory / "workspace"
         self._mine, theirs = socket.socketpair()
@@ -153,7 +171,7 @@ class Warm:
         mine, theirs = socket.socketpair()
         kernel = Kernel(self, mine, self.directory / f"workspace-{self._kernels}")
         self.bring(kernel)
-        socket.send_fds(self._mine, [b"k" if checkpoints else b"p"], [theirs.fileno()])
+        socket.send_fds(self._mine, [(b"b" if self._beside else b"k") if checkpoints else b"p"], [theirs.fileno()])
         theirs.close()
         kernel.pid = kernel.receive()
         return kernel
@@ -230,14 +248,19 @@ class Session:
         self.sent = sum(len(data) for _, data in chunks)
         for name, data in chunks:
             self.store.add_chunk(self.name, name, data)
-        self.head = self.store.commit(self.name, self.cell, json.loads(json.dumps(manifest)))
+        self.head = self.store.commit(self.name, self.cell, json.loads(json.dumps(manifest)), self.head)
 
     def reset(self, cell: int) -> Any:
         """The state after `cell` in the live kernel; the answer of `restore`."""
         wanted = self.store.after(self.name, cell)
         assert wanted is not None, f"nothing was kept of cell {cell}"
+        held = set(self.head.members) if self.head else set()
         self.head = wanted
-        return self.kernel.ask("restore", json.dumps(self.store.plan(wanted)))
+        answer = self.kernel.ask("restore", json.dumps(self.store.plan(wanted, held)))
+        if "lacking" in answer:
+            held.difference_update(answer["lacking"])
+            answer = self.kernel.ask("restore", json.dumps(self.store.plan(wanted, held)))
+        return answer
 
     def kill(self) -> Any:
         """The kernel dies; another one takes over where it was."""

@@ -70,7 +70,7 @@ def test_a_program_that_failed_once_ends_as_its_plain_replay(warm: Warm, seed: i
 def test_a_random_program_finds_a_planted_bug(bug: str) -> None:
     _, seed = planted_bugs.REACH_BUGS[bug]
     assert seed is not None
-    with contextlib.closing(Warm(bug)) as broken:
+    with contextlib.closing(Warm(bug=bug)) as broken:
         assert replay.check(programs.write(seed), broken) is not None
 
 

@@ -229,7 +229,8 @@ def _worth_least() -> set[int]:
     found = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if Path(f"/proc/{name}/oom_score_adj").read_text().strip() == "900":
+            worth_least = Path(f"/proc/{name}/oom_score_adj").read_text().strip() == "900"
+            if worth_least and os.getpgid(int(name)) == os.getpgrp():
                 found.add(int(name))
         except OSError:
             continue

@@ -49,7 +49,7 @@ def test_a_full_scan_finds_no_more_than_was_taken_down_after_a_change_by(session
 @pytest.mark.parametrize("bug", planted_bugs.REACH_BUGS)
 def test_a_full_scan_finds_a_planted_bug(tmp_path: Path, bug: str) -> None:
     way, _ = planted_bugs.REACH_BUGS[bug]
-    with contextlib.closing(Warm(bug)) as broken:
+    with contextlib.closing(Warm(bug=bug)) as broken:
         session = Session(broken, Store(tmp_path))
         for code in (_START, *_WAYS[way]):
             session.run(code)
@@ -119,3 +119,34 @@ def test_an_empty_session_comes_back_empty(session: Session) -> None:
     session.run("x = 1")
     session.reset(1)
     assert session.run("x").error == "NameError"
+
+
+@pytest.mark.parametrize("cell", ["1 + 1", "pass", "alone.append(6)"])
+def test_the_first_state_after_the_host_lost_everything_is_whole(session: Session, cell: str, tmp_path: Path) -> None:
+    session.run(_START)
+    session.kernel.ask("forget")
+    session.store = Store(tmp_path)
+    session.run(cell)
+    before = session.canon()
+    session.kill()
+    assert session.canon() == before
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "many = [[n] for n in range(3_000)]; one = many[2_999]",
+        "many = [[n] for n in range(3_000)]; one = {'a': (many[7],)}",
+        "one = [[7]]; many = [[n] for n in range(3_000)] + one",
+        "many = [[n] for n in range(3_000)]; many[5] = many[6]; one = many[1]",
+        "import weakref\nmany = [{n} for n in range(3_000)]; one = weakref.ref(many[9])",
+        "many = [([n],) for n in range(3_000)]; one = many[4][0]",
+    ],
+)
+def test_one_of_many_that_is_shared_stays_shared(session: Session, cell: str) -> None:
+    session.run(cell)
+    before = session.canon()
+    session.kill()
+    assert session.canon() == before
+    session.run("many[0] = None")
+    assert session.audit() == []

@@ -146,6 +146,12 @@ def test_a_workbook_with_one_sheet_and_with_several(load: Load, tmp_path: Path) 
     assert "book['b']: DataFrame, 1 row × 4 columns" in two.profile
 
 
+def test_years_as_column_names_are_shown_as_years(load: Load, tmp_path: Path) -> None:
+    pandas.DataFrame({2019: [5, 6], 2020: [7, "x"]}).to_excel(tmp_path / "years.xlsx", index=False)
+    profile = load(tmp_path / "years.xlsx").profile
+    assert "  2019    int64 " in profile and "np." not in profile
+
+
 def test_a_sqlite_file_is_queried_not_loaded(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "odd name?#.db"
     with sqlite3.connect(path) as connection:
