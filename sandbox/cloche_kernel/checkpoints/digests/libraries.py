@@ -29,7 +29,7 @@ def skipped(kind: type) -> frozenset[str]:
 _OWN_WORD = frozenset(
     {"matplotlib", "mpl_toolkits", "sklearn", "scipy", "sqlalchemy", "joblib", "PIL", "networkx", "sqlglot", "cycler",
      "numpy", "dateutil", "pyproj", "pint", "yarl", "sortedcontainers", "lightgbm", "numba", "pendulum", "shapely",
-     "sympy", "geopandas", "plotly.graph_objs._figure.Figure"}
+     "sympy", "geopandas"}
 )  # fmt: skip
 _HOOKS = ("__getstate__", "__reduce__", "__reduce_ex__")
 
