@@ -68,20 +68,22 @@ export async function sandboxes(config: Config): Promise<Sandbox[]> {
   return installation?.sandbox === "bubblewrap" ? [bubblewrap, docker] : [docker, bubblewrap];
 }
 
-/** Opens everything a server needs. Throws `sandbox.unavailable` with what to install, `store.*`, `config.*`. */
-export async function openApp(config: Config, log: Logger): Promise<App> {
+/**
+ * Opens everything a server needs; `step` is told each step of what is kept and brought back, for tests that end the
+ * process there. Throws `sandbox.unavailable` with what to install, `store.*`, `config.*`.
+ */
+export async function openApp(config: Config, log: Logger, step?: Step): Promise<App> {
   prepareState(config.paths, config.uid);
   const owners = new Owners(config.paths.owners);
   const sandbox = await chooseSandbox(await sandboxes(config), config.sandbox);
   const lease = owners.lease();
   try {
-    await Promise.allSettled([
-      sandbox.reap((owner) => owners.isAlive(owner)),
-      sweepStagingDirectories(config.paths, (owner) => owners.isAlive(owner)),
-    ]);
+    const isAlive = (owner: string) => owners.isAlive(owner);
+    await Promise.allSettled([sandbox.reap(isAlive)]);
+    await Promise.allSettled([sweepStagingDirectories(config.paths, isAlive)]);
     owners.clean();
     const store = new SqliteStore(config.paths.database, owners, lease.token);
-    const sessions = openSessions({ config, log, sandbox, store, owner: lease.token });
+    const sessions = openSessions({ config, log, sandbox, store, owner: lease.token, step });
     log.info("server.opened", { project: config.project, sandbox: sandbox.kind });
     const { state, run, scratch, owners: locks, database } = config.paths;
     return {
@@ -104,6 +106,8 @@ export async function openApp(config: Config, log: Logger): Promise<App> {
   }
 }
 
+type Step = (name: string) => void;
+
 interface Parts {
   config: Config;
   log: Logger;
@@ -111,9 +115,10 @@ interface Parts {
   store: SqliteStore;
   /** token of this server */
   owner: string;
+  step: Step | undefined;
 }
 
-function openSessions({ config, log, sandbox, store, owner }: Parts): SessionManager {
+function openSessions({ config, log, sandbox, store, owner, step }: Parts): SessionManager {
   const access = new Access({
     project: config.project,
     roots: config.roots,
@@ -130,6 +135,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
       packs: config.paths.packs,
       loaded: config.paths.loaded,
       cap: config.diskCap,
+      ...(step ? { step } : {}),
     }),
     loaded: new KeptFiles(config.paths.loaded),
     owner,
@@ -149,6 +155,7 @@ function openSessions({ config, log, sandbox, store, owner }: Parts): SessionMan
     limit: config.sessions,
     freeMemory: freemem,
     log,
+    step,
   });
 }
 

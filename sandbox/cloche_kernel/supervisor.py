@@ -64,6 +64,8 @@ class Supervisor:
         self._limits = Limits(boot)
         self._ended_for: str | None = None
         self._failed_starts = 0
+        #: kernels whose end the host was told
+        self._deaths = 0
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -154,7 +156,7 @@ class Supervisor:
             self._kernel.close()
         if self._output.cell is not None:
             # It was handed to a kernel that never came to be.
-            self._host.send({"type": "exited", "id": self._output.cell, "reason": "it could not be started"})
+            self._tell_death("it could not be started")
         self._kernel, self._kernel_reader, self._rules = zygote.fork(), frames.FrameReader(), KernelRules()
         self._output.attach(self._kernel.output)
         self._let_on()
@@ -194,10 +196,14 @@ class Supervisor:
         """Reports the end of a kernel, and replaces it."""
         self._output.drain()
         reason = self._ended_for or describe_exit(status, self._kernel.place() if self._kernel else "")
-        cell = self._output.cell
+        self._tell_death(reason)
         self._output.end()
-        self._host.send({"type": "exited", "reason": reason} | ({} if cell is None else {"id": cell}))
         self._restart("boot", wipe=False)
+
+    def _tell_death(self, reason: str) -> None:
+        cell = self._output.cell
+        self._deaths += 1
+        self._host.send({"type": "exited", "reason": reason} | ({} if cell is None else {"id": cell}))
 
     def _zygote_died(self) -> None:
         """User code can end the zygote; a kernel that is still there goes on, and the next fork finds a new one."""
@@ -230,6 +236,8 @@ class Supervisor:
     def _on_host(self, header: dict[str, Any], frame: bytes) -> None:
         kind = header["type"]
         if kind in FORWARDED_TYPES:
+            if header.get("deaths", self._deaths) < self._deaths:
+                return  # it was meant for a kernel that had ended, as the host hears: the fresh one holds nothing
             if kind in ("execute", "load"):
                 self._output.begin(header["id"])
                 self._next_progress = time.monotonic() + _PROGRESS_SECONDS

@@ -7,15 +7,18 @@ import { registerCommands } from "./commands.ts";
 import { registerServe } from "./serve.ts";
 import { processTerminal } from "./terminal.ts";
 
-/** Runs the command that argv names; resolves when it is done or serves. Ends the process where it fails. */
-export async function run(): Promise<void> {
+/**
+ * Runs the command that argv names; resolves when it is done or serves. Ends the process where it fails. `step` is told
+ * each step of what a server keeps and brings back, for tests that end the process there.
+ */
+export async function run(step?: (name: string) => void): Promise<void> {
   const program = new Command("cloche")
     .description("One persistent Python session for Claude, in a sealed sandbox.")
     .version(VERSION)
     .exitOverride()
     .showSuggestionAfterError()
     .showHelpAfterError("Run cloche --help for what there is.");
-  registerServe(program);
+  registerServe(program, step);
   registerCommands(program, cliContext(processTerminal()));
 
   try {

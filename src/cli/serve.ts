@@ -21,7 +21,7 @@ const REOPEN_MS = 10_000;
 /** Characters of one protocol error in the log. */
 const MAX_LOGGED = 500;
 
-export function registerServe(program: Command): void {
+export function registerServe(program: Command, step?: (name: string) => void): void {
   program
     .command("serve")
     .description("speak MCP over stdin and stdout: what a client starts")
@@ -32,15 +32,17 @@ export function registerServe(program: Command): void {
     .option("--sandbox <kind>", "docker, bubblewrap or auto")
     .option("--memory <size>", "memory of one session, for example 4GiB")
     .option("--cpus <number>", "processors of one session")
-    .action(serve);
+    .action((options: ServeOptions) => serve(options, step));
 }
 
-async function serve(options: {
+interface ServeOptions {
   project?: string;
   sandbox?: string;
   memory?: string;
   cpus?: string;
-}): Promise<void> {
+}
+
+async function serve(options: ServeOptions, step?: (name: string) => void): Promise<void> {
   // Short-lived objects of calls would spread over 50 MB and more before anything is collected. Kept small, a server of
   // ten thousand cells takes two thirds of the memory, with pauses as short.
   setFlagsFromString("--semi-space-growth-factor=1");
@@ -51,7 +53,7 @@ async function serve(options: {
   const open = async () => {
     const config = resolveConfig(options);
     log = openLog(config);
-    const opened = await openApp(config, log);
+    const opened = await openApp(config, log, step);
     notices.push(...config.warnings, ...opened.notices);
     return opened;
   };
@@ -70,7 +72,7 @@ async function serve(options: {
   const reopen = async (old: App, gone: string) => {
     log.warn("state.removed", { gone });
     await within(Promise.allSettled([old[Symbol.asyncDispose]()]), REOPEN_MS);
-    const opened = await openApp(old.config, log);
+    const opened = await openApp(old.config, log, step);
     notices.push(
       `${gone} was removed or replaced while this server ran, so what it kept was made anew: every session is empty, and earlier cells and their outputs are gone.`,
       ...opened.notices,

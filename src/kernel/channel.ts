@@ -36,8 +36,8 @@ export interface CellListener {
 
 export type CellOutcome =
   | { status: "ok" | "error" | "interrupted"; end: CellEnd }
-  /** the kernel died under it */
-  | { status: "lost"; reason: string };
+  /** the kernel died under it, or (`unbegun`) before it was given the cell */
+  | { status: "lost"; reason: string; unbegun?: true };
 
 export interface RunningCell {
   readonly outcome: Promise<CellOutcome>;
@@ -81,6 +81,10 @@ export class KernelChannel {
   private readonly orphans = new Orphans();
   /** a fresh kernel is on its way that nobody asked for: the first one, or the one after a death */
   private kernelDue = true;
+  /** kernels whose end was told */
+  private deaths = 0;
+  /** cells that were on their way to a kernel that had ended, with why it did */
+  private readonly missed = new Map<string, string>();
   /** inspections under way, each with how to end it where its kernel dies */
   private readonly looks = new Set<Deferred<never>>();
   private readonly captures = new Captures();
@@ -218,7 +222,12 @@ export class KernelChannel {
   ): Promise<{ ok: true; value: z.infer<Shape> } | { ok: false; text: string }> {
     const lost = deferred<never>();
     this.looks.add(lost);
-    const asked = this.ask("answer", (id) => this.send({ type, id }, request), deadlineMs, what);
+    const asked = this.ask(
+      "answer",
+      (id) => this.send({ type, id, deaths: this.deaths }, request),
+      deadlineMs,
+      what,
+    );
     const { message, payload } = await Promise.race([asked, lost.promise]).finally(() => {
       this.looks.delete(lost);
       asked.catch(() => {});
@@ -245,7 +254,7 @@ export class KernelChannel {
     const id = nonce();
     const cell = new CellTraffic(number, listener);
     this.cells.set(id, cell);
-    this.send({ type, id, cell: number }, payload);
+    this.send({ type, id, cell: number, deaths: this.deaths }, payload);
     return {
       outcome: cell.outcome.promise,
       interrupt: () => this.send({ type: "interrupt", id }),
@@ -331,6 +340,9 @@ export class KernelChannel {
         if (message.id !== "boot") this.questions.take(message.id, received);
         else if (!this.kernelDue) throw violation("a kernel that nobody waits for");
         this.kernelDue = false;
+        for (const [cell, reason] of this.missed)
+          this.finish(cell, { status: "lost", reason, unbegun: true });
+        this.missed.clear();
         return;
       case "answer":
       case "stack":
@@ -356,6 +368,7 @@ export class KernelChannel {
   }
 
   private onExited(id: string | undefined, reason: string): void {
+    this.deaths += 1;
     if (id !== undefined) {
       this.cell(id);
       this.kernelDue = true;
@@ -364,9 +377,9 @@ export class KernelChannel {
     }
     if (this.kernelDue) throw violation("the end of a kernel that was not there");
     this.kernelDue = true;
-    // A cell that is on its way now finds the fresh kernel.
     this.loseLooks(reason);
     this.handlers.died(reason);
+    for (const cell of this.cells.keys()) this.missed.set(cell, reason);
   }
 
   private onBody(message: Extract<SandboxMessage, { type: "body" }>, payload: Buffer): void {

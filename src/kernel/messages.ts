@@ -13,10 +13,10 @@
  *
  * Host → sandbox
  * - boot      {version, nonce, carrier, cpus, memory, scratch, watchdog, hostFile?}   once, always on stdio
- * - execute   {id, cell}                      payload: the cell's code
- * - load      {id, cell}                      payload: JSON LoadRequest; a load is a cell like any other
- * - inspect   {id}                            payload: JSON {name?, offset?, limit}; answered by `answer`
- * - restore   {id}                            payload: JSON {path} of a RestoreRequest below /cloche; answered by `answer`
+ * - execute   {id, cell, deaths}              payload: the cell's code
+ * - load      {id, cell, deaths}              payload: JSON LoadRequest; a load is a cell like any other
+ * - inspect   {id, deaths}                    payload: JSON {name?, offset?, limit}; answered by `answer`
+ * - restore   {id, deaths}                    payload: JSON {path} of a RestoreRequest below /cloche; answered by `answer`
  * - recapture {}                              the host has nothing of this session: send all with the next checkpoint
  * - interrupt {id}                            SIGINT to the kernel while cell `id` runs
  * - stack     {id}                            where is cell `id`? answered by `stack`
@@ -48,7 +48,8 @@
  * - exited    {id?, reason}                   the kernel died (`id`: the cell it ran); a fresh one follows: `ready`
  *
  * `id` of a cell, an inspect or a restart is a nonce the host drew; `id` of a call or display is the kernel's own,
- * unique within its cell. `cell` is the number the user sees.
+ * unique within its cell. `cell` is the number the user sees. `deaths` counts the `exited` that the host has read: what
+ * was sent to a kernel that had ended by then does not reach the next one, which holds nothing of the session.
  */
 import { z } from "zod";
 
@@ -134,10 +135,10 @@ export type HostMessage =
       /** a file that exists on the host and must not be visible inside */
       hostFile?: string;
     }
-  | { type: "execute"; id: string; cell: number }
-  | { type: "load"; id: string; cell: number }
-  | { type: "inspect"; id: string }
-  | { type: "restore"; id: string }
+  | { type: "execute"; id: string; cell: number; deaths: number }
+  | { type: "load"; id: string; cell: number; deaths: number }
+  | { type: "inspect"; id: string; deaths: number }
+  | { type: "restore"; id: string; deaths: number }
   | { type: "recapture" }
   | { type: "interrupt"; id: string }
   | { type: "stack"; id: string }

@@ -1,9 +1,11 @@
 // The sandbox without Docker: one bubblewrap process, its namespaces, and whoever holds it to its limits.
 import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { ClocheError } from "../shared/errors.ts";
 import { bubblewrapArguments, READY_FD, systemBinds } from "./bubblewrap-arguments.ts";
 import { dropped, findProblems, findProgram, type Problem, run } from "./bubblewrap-checks.ts";
+import { endOrphans } from "./bubblewrap-orphans.ts";
 import { RunningBubblewrap } from "./bubblewrap-process.ts";
 import { chooseEnforcement, type Enforcement, type Hold } from "./enforcement.ts";
 import { DROPPED_ID, grantTo } from "./layout.ts";
@@ -101,11 +103,12 @@ export class BubblewrapSandbox implements Sandbox {
     }
   }
 
-  /** A sandbox dies with its server, so only empty control groups can be left. */
-  async reap(): Promise<number> {
+  /** A sandbox dies with its server: only empty control groups can be left, and what was still being made. */
+  async reap(isAlive: (owner: string) => boolean): Promise<number> {
+    const ended = endOrphans(join(dirname(dirname(this.#options.kernel)), "run"), isAlive);
     const { uid, runtimeDirectory } = this.#options;
     const enforcement = await chooseEnforcement({ uid, ...(runtimeDirectory ? { runtimeDirectory } : {}) });
-    return enforcement.sweep();
+    return ended + enforcement.sweep();
   }
 
   #problems(): Promise<Problem[]> {

@@ -22,8 +22,8 @@ export interface SlotOptions extends KernelSource {
   lost(sentence: string): void;
   /** told that nothing of earlier cells is left */
   emptied(): void;
-  /** brings a fresh kernel to the state the session is to be in; a state that is kept, and its cell */
-  revive(kernel: ServingKernel): Promise<void>;
+  /** brings a fresh kernel to the state the session is to be in; false where that ended it, and another is to try */
+  revive(kernel: ServingKernel): Promise<boolean>;
   /** the cell after which the session's state is kept; 0 where none is */
   kept(): number;
   chunk(name: string, data: Buffer): void;
@@ -101,10 +101,17 @@ export class KernelSlot {
     if (this.paused) kernel.handle.channel.resume();
     this.paused = false;
     if (this.fresh) {
-      await this.options.revive(kernel.serving);
+      // Set first: where this kernel ends meanwhile, its loss says that the next one is fresh.
       this.fresh = false;
+      if (!(await this.options.revive(kernel.serving))) this.fresh = true;
+      if (this.fresh || this.kernel !== kernel) return this.ready(signal);
     }
     return kernel.serving;
+  }
+
+  /** Is that the kernel which serves now, in the state the session is to be in? A kernel can end at any moment. */
+  holds(kernel: ServingKernel): boolean {
+    return this.kernel?.serving === kernel && !this.fresh;
   }
 
   /** Stops its processes from using the processor; `ready` lets them go on. */

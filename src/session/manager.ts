@@ -28,6 +28,8 @@ export interface ManagerOptions {
   /** `bytes` the machine can still give away */
   freeMemory(): number;
   log: Logger;
+  /** told each step of what is kept and brought back, for tests that end the process there */
+  step?: ((name: string) => void) | undefined;
 }
 
 /** What `vars {session: "*"}` says of one. */
@@ -103,7 +105,9 @@ export class SessionManager implements AsyncDisposable {
         hint: "Name one that does not exist yet.",
       });
     const session = this.find(into);
+    this.options.step?.("claimed for a fork");
     this.options.checkpoints.fork(checkpoint, session.id);
+    this.options.step?.("forked");
     return session;
   }
 
@@ -164,6 +168,7 @@ export class SessionManager implements AsyncDisposable {
       openFiles: (directory) => this.options.openFiles(directory),
       door: this.options.door(record.name),
       log: this.options.log,
+      step: this.options.step,
     });
     return session;
   }

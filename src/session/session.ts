@@ -1,5 +1,5 @@
 // One session: its queue, its cells, what the next answer has to say. It decides what runs when, and how it is ended.
-import type { CallReply, IncomingCall } from "../kernel/channel.ts";
+import type { CallReply, CellOutcome, IncomingCall } from "../kernel/channel.ts";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
@@ -29,6 +29,8 @@ export interface SessionOptions extends Omit<KernelSource, "door"> {
   checkpoints: CheckpointStore;
   loaded: LoadedFilesKeeper;
   log: Logger;
+  /** told each step of what is kept and brought back, for tests that end the process there */
+  step?: ((name: string) => void) | undefined;
 }
 
 export interface WaitOptions {
@@ -63,6 +65,8 @@ const UNDER_WAY_MS = 2_000;
 const UNKEPT_MS = 1_000;
 /** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
 const MOST_UNKEPT = 20;
+/** Kernels that may end while they are brought to what is kept, before one serves without it. */
+const MOST_DEATHS = 2;
 
 export class Session {
   readonly id: string;
@@ -78,6 +82,8 @@ export class Session {
   private readonly endings = new WeakMap<Cell, Promise<void>>();
   private readonly notes: string[] = [];
   private closed = false;
+  /** kernels in a row that did not survive being brought to what is kept */
+  private deathsOfRevival = 0;
   private lastUsed = Date.now();
 
   constructor(options: SessionOptions) {
@@ -92,6 +98,7 @@ export class Session {
       log: this.log,
       note: (sentence) => this.note(sentence),
       kernel: () => this.slot.open,
+      step: options.step,
     });
     this.slot = new KernelSlot({
       ...options,
@@ -120,13 +127,22 @@ export class Session {
   /** Runs one cell and waits for it, or for as long as the caller waits. */
   async exec(code: string, options: RunOptions): Promise<CellView> {
     return this.runCell("exec", code, options, async (cell) => {
-      const kernel = await this.slot.ready(cell.stopping.signal);
-      await this.keeper.admitted(cell.stopping.signal);
-      cell.stopping.signal.throwIfAborted();
-      this.limit(cell, options.timeoutMs);
-      const running = kernel.execute(cell.number, code, cell.listener);
-      this.keeper.expect(cell.number);
-      return cell.attach(running);
+      /** what became of it in a kernel that ended before it was given the cell */
+      let missed: { outcome: CellOutcome; sandbox: ServingKernel } | undefined;
+      for (;;) {
+        await this.keeper.admitted(cell.stopping.signal);
+        const kernel = await this.slot.ready(cell.stopping.signal);
+        cell.stopping.signal.throwIfAborted();
+        if (!this.slot.holds(kernel)) continue;
+        if (missed && missed.sandbox !== kernel) return missed.outcome;
+        this.limit(cell, options.timeoutMs);
+        const running = kernel.execute(cell.number, code, cell.listener);
+        this.keeper.expect(cell.number);
+        const outcome = await cell.attach(running);
+        // Once more in the next kernel of the same sandbox: nobody has seen anything of this cell.
+        if (outcome.status !== "lost" || !outcome.unbegun || missed) return outcome;
+        missed = { outcome, sandbox: kernel };
+      }
     });
   }
 
@@ -134,17 +150,20 @@ export class Session {
   async load(request: StageRequest, options: RunOptions): Promise<CellView> {
     return this.runCell("load", describe(request), options, async (cell) => {
       const { signal } = cell.stopping;
-      const kernel = await this.slot.ready(signal);
-      await this.keeper.admitted(signal);
-      this.keeper.loaded();
-      const staged = await kernel.files.stage(request, signal, (progress) =>
-        cell.log.progress(copied(progress)),
-      );
-      signal.throwIfAborted();
-      for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
-      const running = kernel.load(cell.number, staged.request, cell.listener);
-      this.keeper.expect(cell.number);
-      return cell.attach(running);
+      for (;;) {
+        await this.keeper.admitted(signal);
+        const kernel = await this.slot.ready(signal);
+        this.keeper.loaded();
+        const staged = await kernel.files.stage(request, signal, (progress) =>
+          cell.log.progress(copied(progress)),
+        );
+        signal.throwIfAborted();
+        if (!this.slot.holds(kernel)) continue;
+        for (const note of staged.notes) cell.log.write(Buffer.from(`${note}\n`));
+        const running = kernel.load(cell.number, staged.request, cell.listener);
+        this.keeper.expect(cell.number);
+        return cell.attach(running);
+      }
     });
   }
 
@@ -203,7 +222,9 @@ export class Session {
       this.keeper.lost();
       await this.keeper.settled(RESET_DEADLINE_MS);
       await this.slot.clearFiles();
+      this.options.step?.("files cleared");
       this.options.checkpoints.moveHead(this.id, null);
+      this.options.step?.("head dropped");
       this.markEmpty();
       this.notes.length = 0;
     } finally {
@@ -226,6 +247,7 @@ export class Session {
       const kernel = await this.slot.ready();
       const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
       this.options.checkpoints.moveHead(this.id, checkpoint);
+      this.options.step?.("head moved");
       return { stopped: running?.number, missing };
     } finally {
       release();
@@ -290,21 +312,35 @@ export class Session {
     }
   }
 
-  /** Brings a fresh kernel to what is kept, and says so. */
-  private async revive(kernel: ServingKernel): Promise<void> {
+  /**
+   * Brings a fresh kernel to what is kept, and says so. Resolves to false where the kernel did not survive it: the next
+   * one tries once more, and the one after that serves empty.
+   */
+  private async revive(kernel: ServingKernel): Promise<boolean> {
+    // What the last kernel sent whole is kept, though it ended since.
+    await this.keeper.settled(RESET_DEADLINE_MS);
     const head = this.keeper.head;
-    if (!head) return;
+    const deaths = this.deathsOfRevival;
+    this.deathsOfRevival = 0;
+    if (!head || deaths === MOST_DEATHS) return true;
     try {
       const missing = shortcomings(await this.keeper.bring(kernel, head));
       const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
+      this.noteBegin(head.cell);
       if (head.cell > 0)
         this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
       for (const sentence of missing) this.note(sentence);
+      return true;
     } catch (error) {
-      this.log.error("restore.failed", { code: asClocheError(error).code });
+      const { code } = asClocheError(error);
+      this.log.error("restore.failed", { code });
+      const died = code === "sandbox.lost" || this.slot.open !== kernel;
+      if (died) this.deathsOfRevival = deaths + 1;
+      if (died && deaths + 1 < MOST_DEATHS) return false;
       this.note(
         `The session could not be brought back as it was after cell ${head.cell}: ${asClocheError(error).sentence} It starts empty; reset {to: ${head.cell}} tries again.`,
       );
+      return !died;
     }
   }
 
@@ -341,6 +377,7 @@ export class Session {
     let cell: Cell;
     try {
       cell = new Cell(this.options.store.beginCell(this.id, kind, code), kind, code);
+      this.options.step?.("journaled");
     } catch (error) {
       release();
       throw error;
@@ -362,6 +399,7 @@ export class Session {
     this.unkept.set(cell.number, cell);
     this.touch();
     release();
+    this.options.step?.("cell ended");
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
@@ -378,6 +416,7 @@ export class Session {
       const result = { status, duration, output: text, error: error ?? null, dropped, images };
       await this.options.store.endCell(this.id, cell.number, result);
       this.unkept.delete(cell.number);
+      this.options.step?.("output kept");
     } catch (failure) {
       this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(failure).sentence}`);
       const [oldest] = this.unkept.keys();
@@ -490,6 +529,15 @@ export class Session {
         ? `Follow it with exec {cell: ${cell.number}}, or end it with exec {cell: ${cell.number}, stop: true}. ${what} did not run and will not.`
         : `Call again. ${what} did not run and will not.`,
     });
+  }
+
+  /** The cell that waits for the session begins in that state; a full disk keeps nobody from coming back. */
+  private noteBegin(base: number): void {
+    try {
+      if (this.current) this.options.store.beganIn(this.id, this.current.number, base);
+    } catch (error) {
+      this.log.warn("history.unmarked", { code: asClocheError(error).code });
+    }
   }
 
   /** A host call belongs to the cell that made it: one that has ended says nothing more. */

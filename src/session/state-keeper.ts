@@ -27,6 +27,8 @@ export interface KeeperOptions {
   note(sentence: string): void;
   /** the kernel that serves now */
   kernel(): Restorable | undefined;
+  /** told each step of a checkpoint and of a restore, for tests that end the process there */
+  step?: ((name: string) => void) | undefined;
 }
 
 /** Keeps the files of a staging directory, by name, for as long as a state speaks of them. */
@@ -114,12 +116,14 @@ export class StateKeeper {
     if (this.failure) return;
     try {
       this.options.store.addChunk(this.options.session, name, data);
+      this.options.step?.("chunk kept");
     } catch (error) {
       this.failure = asClocheError(error);
     }
   }
 
   checkpoint(cell: number, capture: Capture): void {
+    this.options.step?.("manifest came");
     const waiting = this.coming.get(cell);
     this.coming.delete(cell);
     this.captured.get(cell)?.unkept.resolve("lost" in capture ? unkeepable(cell, capture) : []);
@@ -167,7 +171,9 @@ export class StateKeeper {
 
   /** Brings a kernel to `checkpoint`. Throws `store.*`, `timeout`, `sandbox.lost`; then the kernel is as it was. */
   async bring(kernel: Restorable, checkpoint: Checkpoint): Promise<Restored> {
+    this.options.step?.("restore begun");
     await this.hold(kernel, checkpoint.data);
+    this.options.step?.("files held");
     const held = new Set(this.held?.staging === kernel.staging ? this.held.digests : []);
     let restored = await this.ask(kernel, checkpoint, held);
     // What it lacks is given to it the second time; there may be more than it names.
@@ -207,13 +213,17 @@ export class StateKeeper {
     try {
       const plan = await this.options.store.plan(checkpoint, join(directory, "small"), held);
       this.passOn();
+      this.options.step?.("planned");
       const files = plan.files.map((file, index) => {
         if (file.startsWith(directory)) return `/cloche/${name}/small`;
         linkSync(file, join(directory, `pack-${index}`));
         return `/cloche/${name}/pack-${index}`;
       });
       writeFileSync(join(directory, "request.json"), JSON.stringify({ ...plan, files }), { mode: 0o444 });
-      return await kernel.restore(`/cloche/${name}/request.json`, RESTORE_DEADLINE_MS);
+      this.options.step?.("asked");
+      const restored = await kernel.restore(`/cloche/${name}/request.json`, RESTORE_DEADLINE_MS);
+      this.options.step?.("restored");
+      return restored;
     } finally {
       // What is mapped stays readable to the kernel that mapped it.
       rmSync(directory, { recursive: true, force: true });
@@ -241,6 +251,7 @@ export class StateKeeper {
       const data = this.loadedFiles();
       if ("same" in capture) return await store.repeat(session, cell, data);
       const checkpoint = await store.commit(session, cell, capture, data);
+      this.options.step?.("kept");
       log.debug("checkpoint.kept", { cell, groups: capture.groups.length });
       this.passOn();
       return checkpoint;

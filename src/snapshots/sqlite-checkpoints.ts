@@ -29,7 +29,7 @@ export interface CheckpointOptions {
   /** token under which whoever writes is known to be alive */
   writer: string;
   isAlive(token: string): boolean;
-  /** told each step of a collection, for tests that end the process there */
+  /** told each step of a commit and of a collection, for tests that end the process there */
   step?: (name: string) => void;
 }
 
@@ -106,14 +106,19 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     this.#writing.set(session, writing.add(added));
     const written = this.#inTurn(session, async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
+      this.#options.step?.("commit begun");
       await this.#packs.sync(session);
+      this.#options.step?.("packs synced");
       const checkpoint = this.#statements.atomically(() => {
         const made = this.#insert(session, cell, { ...manifest, data }, added);
         this.#packs.seal(session, (pack) => this.#expects(session, pack, added));
+        this.#options.step?.("rows written");
         return made;
       });
+      this.#options.step?.("committed");
       // A cell that changed nothing leaves nothing that power could take.
       if (added.size > 0 || manifest.groups.length > 0) await this.#statements.flush();
+      this.#options.step?.("flushed");
       return checkpoint;
     });
     try {

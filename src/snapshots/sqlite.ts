@@ -178,6 +178,13 @@ export class SqliteStore implements Store {
     });
   }
 
+  beganIn(session: string, cell: number, base: number): void {
+    this.#write(() => {
+      this.#run("UPDATE cell SET base = ? WHERE session = ? AND cell = ?", base, session, cell);
+      this.#run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
+    });
+  }
+
   saveOutput(session: string, cell: number, output: string, dropped: number): void {
     this.#write(() => this.#saveOutput(session, cell, output, dropped));
   }

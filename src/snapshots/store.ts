@@ -84,6 +84,8 @@ export interface Store extends Disposable {
   isAlive(holder: string): boolean;
   /** Journals a cell before it runs, and returns its number. */
   beginCell(session: string, kind: CellKind, code: string): number;
+  /** Notes that a cell which was journaled begins in the state after `base`, where the session was brought back first. */
+  beganIn(session: string, cell: number, base: number): void;
   /** Keeps output so far, while the cell runs. */
   saveOutput(session: string, cell: number, output: string, dropped: number): void;
   /** Keeps how a cell ended, in one transaction. */

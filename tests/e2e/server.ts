@@ -16,6 +16,8 @@ export interface StartOptions {
   env?: Record<string, string>;
   /** starts it in this directory, and does not tell it its project */
   cwd?: string;
+  /** runs this file instead of the built program */
+  program?: string;
 }
 
 export interface CallOptions {
@@ -73,9 +75,9 @@ export class Server implements AsyncDisposable {
 
 /** Starts `cloche serve` on the place's project. */
 export async function startServer(place: Place, options: StartOptions): Promise<Server> {
-  const { era = "auto", args = [], env = {}, cwd } = options;
+  const { era = "auto", args = [], env = {}, cwd, program } = options;
   const transport = new StdioClientTransport({
-    ...serverCommand(place, args, cwd),
+    ...serverCommand(place, args, cwd, program),
     env: { ...place.env, ...env },
     stderr: "pipe",
   });
@@ -93,12 +95,17 @@ export async function startServer(place: Place, options: StartOptions): Promise<
 }
 
 /** The command line that serves the place, for clients that start it themselves. */
-export function serverCommand(place: Place, args: string[] = [], cwd?: string) {
+export function serverCommand(
+  place: Place,
+  args: string[] = [],
+  cwd?: string,
+  program = join(CLONE, "dist/main.js"),
+) {
   const project = cwd === undefined ? ["--project", place.project] : [];
   const choice = ["--sandbox", place.kind];
   return {
     command: process.execPath,
-    args: [join(CLONE, "dist/main.js"), "serve", ...project, ...choice, ...args],
+    args: [program, "serve", ...project, ...choice, ...args],
     ...(cwd === undefined ? {} : { cwd }),
   };
 }

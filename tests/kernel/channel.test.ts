@@ -228,12 +228,15 @@ describe("a kernel that is restarted", () => {
     expect(channel.closedFor).toBe(closed[0]);
   });
 
-  test("fails a look at the variables, and leaves alone a cell that is on its way to the fresh kernel", async () => {
+  test("fails a look at the variables, and a cell that was on its way, which the fresh one is not given", async () => {
     const look = channel.inspect({ offset: 0, limit: 10 });
     const cell = channel.execute(2, "2", new Heard());
     kernel.say({ type: "exited", reason: "it crashed" });
     await expect(look).rejects.toMatchObject({ code: "sandbox.lost" });
-    kernel.say({ type: "finished", id: kernel.idOf("execute"), status: "ok" }, "{}");
-    expect(await cell.outcome).toMatchObject({ status: "ok" });
+    kernel.say({ type: "ready", id: "boot", python: "3" });
+    expect(await cell.outcome).toEqual({ status: "lost", reason: "it crashed", unbegun: true });
+    channel.execute(3, "3", new Heard());
+    const deaths = kernel.said.flatMap(({ header }) => (header.type === "execute" ? [header.deaths] : []));
+    expect(deaths).toEqual([0, 1]);
   });
 });

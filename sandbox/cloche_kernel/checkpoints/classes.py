@@ -41,7 +41,7 @@ def is_by_value(cls: type) -> bool:
 
 def _is_named_by_pickle(cls: type) -> bool:
     # A class that a C module made without giving it a name there: pickle knows what to do with it, or refuses.
-    return made_in_c(cls) or cls.__module__.startswith("_cython_")
+    return made_in_c(cls) or str(cls.__module__).startswith("_cython_")
 
 
 def _is_named(cls: type) -> bool:

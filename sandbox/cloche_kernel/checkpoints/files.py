@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
@@ -63,6 +64,13 @@ def _reduce_open(file: Any, mode: str, options: dict[str, Any], own: dict[str, A
     except OSError:
         raise NotKept("a text file in the middle of a loop over its lines: where it stands cannot be seen") from None
     return reopened, (name, path, mode, position, options, own)
+
+
+def flush(file: Any) -> None:
+    """Writes what an open file holds back."""
+    if isinstance(file, io.IOBase):
+        with contextlib.suppress(OSError, ValueError):
+            file.flush()
 
 
 def reopened(name: Any, path: str, mode: str, position: int, options: dict[str, Any], own: dict[str, Any]) -> io.IOBase:

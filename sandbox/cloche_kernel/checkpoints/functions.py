@@ -16,6 +16,7 @@ _ATTRIBUTES = ("__defaults__", "__kwdefaults__", "__doc__", "__module__", "__qua
 
 def reduce_function(function: types.FunctionType, scope: Scope) -> Reduced:
     if is_by_reference(function):
+        scope.risky |= reach.opens(function)
         return NotImplemented
     state: dict[str, Any] = {name: getattr(function, name) for name in _ATTRIBUTES}
     state["__dict__"] = dict(function.__dict__)

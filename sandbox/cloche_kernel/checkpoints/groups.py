@@ -222,7 +222,7 @@ def _is_unchanging(thing: Any, kind: type) -> bool:
     extension = sys.modules.get("pandas.core.dtypes.base")
     if extension is not None and issubclass(kind, extension.ExtensionDtype):
         return True
-    return kind.__module__.startswith(("pyarrow", "_cython"))
+    return str(kind.__module__).startswith(("pyarrow", "_cython"))
 
 
 def _held(thing: Any, kind: type) -> Iterable[Any]:

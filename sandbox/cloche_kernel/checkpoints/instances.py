@@ -169,6 +169,26 @@ def is_plain(cls: type) -> bool:
     return known
 
 
+_declined: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
+def is_declined(obj: Any, cls: type) -> bool:
+    """Whether a library's class, written in Python, says only that its pickling is still to be written."""
+    known = _declined.get(cls)
+    if known is None:
+        known = False
+        own = next((owner for owner in cls.__mro__ if "__getstate__" in owner.__dict__), object)
+        if own is not object and not classes.made_in_c(own) and classes.solid_base(cls) is object:
+            try:
+                obj.__getstate__()
+            except NotImplementedError:
+                known = True
+            except Exception:
+                pass  # pickle will say it
+        _declined[cls] = known
+    return known
+
+
 def _find_out_whether_plain(cls: Any) -> bool:
     if cls in copyreg.dispatch_table or classes.made_in_c(cls):
         return False

@@ -43,10 +43,18 @@ def _reduce_dict_iterator(found: Any, scope: Scope) -> Reduced:
     if isinstance(mapping, OrderedDict):
         raise NotKept("an iterator over an ordered dictionary")
     left = operator.length_hint(found)
-    if not left and len(mapping):
+    if not left and (len(mapping) or _has_changed(found)):
         raise NotKept("an iterator over a dictionary that has since changed, or that is at its end")
     name = _ITERATORS.get(kind) or _REVERSED[kind]
     return advanced, (mapping, name, kind in _REVERSED, len(mapping), left)
+
+
+def _has_changed(found: Any) -> bool:
+    try:
+        found.__reduce__()
+    except RuntimeError:
+        return True
+    return False
 
 
 def finished(backwards: bool) -> Iterator[Any]:

@@ -29,6 +29,7 @@ from cloche_kernel.checkpoints import (
     instances,
     iterators,
     libraries,
+    reach,
     rebuild,
     runtime,
     singletons,
@@ -181,6 +182,8 @@ class StatePickler(cloudpickle.Pickler):  # type: ignore[misc]
 def reduce_value(obj: Any, scope: Scope) -> Any:
     """How one object is taken down, or NotImplemented where its own pickling is right."""
     kind = type(obj)
+    if kind is types.BuiltinFunctionType:
+        scope.risky |= reach.opens(obj)
     reducer = _REDUCERS.get(kind)
     if reducer is not None:
         return reducer(obj, scope)
@@ -205,7 +208,8 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
     if found is not NotImplemented:
         return found
     scope.note_library(kind)
-    return instances.reduce_instance(obj, scope) if instances.is_plain(kind) else NotImplemented
+    plain = instances.is_plain(kind) or instances.is_declined(obj, kind)
+    return instances.reduce_instance(obj, scope) if plain else NotImplemented
 
 
 _straight: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()

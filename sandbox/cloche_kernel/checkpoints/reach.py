@@ -23,11 +23,14 @@ _ANYWHERE = frozenset(
         "run_cell", "runcell", "user_ns", "user_global_ns", "getoutput", "modules", "_getframe", "_current_frames",
         "currentframe", "ctypes", "f_globals", "f_locals", "f_back", "tb_frame", "gi_frame", "cr_frame", "settrace",
         "setprofile", "run_path", "run_module", "runpy", "__subclasses__", "get_referrers", "get_objects",
-        "get_referents", "inspect", "codeop", "monitoring", "eval",
+        "get_referents", "inspect", "codeop", "monitoring", "eval", "pickle", "cloudpickle", "dill", "read_pickle",
+        "Unpickler",
     }
 )  # fmt: skip
 #: builtins and modules: an attribute of that name (`re.compile`, `numpy.stack`) is something else
 _AS_NAME = frozenset({"exec", "globals", "locals", "vars", "compile", "__import__", "import_module", "gc"})
+#: modules that lead to variables by names in data, also under another name
+_OPENERS = frozenset({"pickle", "_pickle", "cloudpickle", "dill", "pydoc", "pkgutil", "runpy"})
 #: what may be done with some of these as their attributes, which harms nothing
 _HARMLESS = {"gc": frozenset({"collect", "enable", "disable", "freeze", "get_count", "get_threshold", "isenabled"})}
 #: asynchronous code runs tasks that earlier cells began
@@ -71,6 +74,18 @@ def spoken(body: types.CodeType) -> tuple[frozenset[str], bool]:
     ) or any(name.startswith("__") and name in _ANYWHERE for name in names)
 
 
+def opens(thing: types.ModuleType | types.FunctionType | types.BuiltinFunctionType) -> bool:
+    """Whether a module or function leads to variables that whoever calls it does not spell out."""
+    if isinstance(thing, types.ModuleType):
+        return thing.__name__.partition(".")[0] in _OPENERS or thing.__name__ == "builtins"
+    module = thing.__module__
+    if type(module) is not str:
+        return False
+    return module.partition(".")[0] in _OPENERS or (
+        module in ("builtins", "sys", "inspect", "gc", "importlib") and thing.__name__ in _ANYWHERE | _AS_NAME
+    )
+
+
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:
     """A code object and those inside it."""
     yield code
@@ -80,9 +95,11 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _words(constant: object, names: set[str]) -> None:
-    # A text may be a name for getattr, an expression for a query, or the key of something.
+    # A text may be a name for getattr, an expression for a query, or the key of something; bytes may be a pickle's.
     if type(constant) is str:
         names.update(_WORD.findall(constant))
+    elif type(constant) is bytes:
+        names.update(_WORD.findall(constant.decode("latin-1")))
     elif type(constant) in (tuple, frozenset):
         for part in constant:  # type: ignore[attr-defined]
             _words(part, names)

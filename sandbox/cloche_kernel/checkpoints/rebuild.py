@@ -103,6 +103,19 @@ def fill_class(made: type, state: dict[str, Any]) -> None:
         abc.ABCMeta.register(cast(Any, made), other)
     for registry in registries:
         abc.ABCMeta.register(registry, made)
+    _introduce(made, state)
+
+
+def _introduce(made: type, state: dict[str, Any]) -> None:
+    """Lets a library's metaclass know of a class of the session as it was when that was made: it may keep a list."""
+    meta = type(made)
+    introduce: Any = meta.__dict__.get("__init__") or getattr(meta, "__init__", None)
+    if type(introduce) is not types.FunctionType or introduce.__module__ in ("__main__", "abc", "enum", "typing"):
+        return
+    with suppress(Exception):
+        introduce(made, made.__name__, made.__bases__, dict(made.__dict__))
+    for name, value in state.items():
+        type.__setattr__(made, name, value)
 
 
 def new_ctypes_class(meta: Any, name: str, bases: tuple[type, ...], layout: dict[str, Any]) -> type:

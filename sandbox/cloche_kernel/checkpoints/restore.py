@@ -16,6 +16,7 @@ from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
+from cloche_kernel.checkpoints.files import flush
 from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
@@ -72,6 +73,9 @@ def _restore(
     shell: Any,
 ) -> Restored:
     result = Restored()
+    # What a file that could not be kept holds back would be written over what is put back, once it goes.
+    for name in state.groups.lost():
+        flush(namespace.get(name))
     kept = [live[digest] for digest in request["held"]]
     fresh: list[Group] = []
     # Values name classes of modules that lie in /workspace, and modules are looked for along the process's path.

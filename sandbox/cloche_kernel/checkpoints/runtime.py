@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from cloche_kernel.checkpoints import rebuild
+from cloche_kernel.checkpoints import reach, rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 from cloche_kernel.checkpoints.functions import found_by_name
 
@@ -119,6 +119,7 @@ def _reduce_module(module: Any, scope: Scope) -> Reduced:
     """By its name where it can be imported, else by what it holds."""
     name = next((key for key, value in sys.modules.items() if value is module), module.__name__)
     listed = sys.modules.get(name) is module
+    scope.risky |= reach.opens(module)
     if listed and (getattr(module, "__spec__", None) is not None or name in sys.builtin_module_names):
         return rebuild.module, (name,)
     held = vars(module)
@@ -197,7 +198,7 @@ def reduce_runtime(obj: Any, scope: Scope) -> Reduced:
     kind = type(obj)
     if (kind.__module__ == "builtins" and kind.__name__.endswith("_iterator")) or kind is collections.deque:
         return NotImplemented
-    reason = _REFUSED_MODULES.get(kind.__module__.split(".")[0])
+    reason = _REFUSED_MODULES.get(str(kind.__module__).split(".")[0])
     if reason is not None and not isinstance(obj, (int, str, tuple)) and kind.__qualname__ not in _MERE_DATA:
         raise NotKept(f"{kind.__module__}.{kind.__qualname__}: {reason}")
     return NotImplemented

@@ -44,7 +44,7 @@ def _is_plain(value: Any) -> bool:
             if kind in (list, tuple, set, frozenset, dict):
                 held: Iterable[Any] = chain(thing, thing.values()) if kind is dict else thing
                 inner += islice(held, min(_LOOK_AT, left - len(inner)))
-            elif kind not in _PLAIN and (kind.__module__.partition(".")[0], kind.__name__) not in _PLAIN_NAMES:
+            elif kind not in _PLAIN and (str(kind.__module__).partition(".")[0], kind.__name__) not in _PLAIN_NAMES:
                 return False
         left -= len(inner)
         level = inner

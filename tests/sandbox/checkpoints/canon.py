@@ -95,6 +95,8 @@ class _Walk:
             return "frozenset" + self._set(value)
         if value is self._namespace:
             return "NAMESPACE"
+        if _is_number(value, kind):
+            return repr(value)
         if kind is types.MappingProxyType:
             return f"proxy {self._dict(dict(value))}"
         number = self._numbers.get(id(value))
@@ -160,8 +162,9 @@ class _Walk:
                 # At its end it forgets what it went through: the same as one over nothing.
                 made = made[:2] if kind.__name__ == "list_iterator" and made[1] == ([],) else made
                 return f"{kind.__name__} {self.of(made)}"
-            except TypeError:
-                return kind.__name__
+            except (TypeError, RuntimeError) as error:
+                # What it goes through may have changed meanwhile.
+                return f"{kind.__name__} {type(error).__name__}"
         return self._instance(value, kind)
 
     def _set(self, value: Any) -> str:
@@ -233,8 +236,6 @@ class _Walk:
             flags = "w" if value.flags.writeable else "r"
             where = f"memory {memory}+{offset} {value.strides}"
             return f"array {value.dtype} {value.shape} {where} {flags} {sample} {content}"
-        if isinstance(value, numpy.generic):
-            return repr(value)
         if isinstance(value, numpy.random.Generator):
             return f"generator {value.bit_generator.state}"
         if isinstance(value, numpy.flatiter):
@@ -279,6 +280,10 @@ class _Walk:
         lines.append(f"rows {pandas.get_option('display.max_rows')} {os.environ.get('MARK')} {sys.getrecursionlimit()}")
         from cloche_kernel.checkpoints import workspace
 
+        for thing in gc.get_objects():
+            # Also of what no variable leads to any more, or only one that was lost.
+            if isinstance(thing, io.IOBase) and isinstance(getattr(thing, "name", None), str) and not thing.closed:
+                thing.flush()
         root = workspace.ROOT
         for folder, folders, files in os.walk(root):
             folders.sort()
@@ -292,6 +297,12 @@ class _Walk:
             held = {key: item for key, item in sorted(vars(module).items()) if not key.startswith("__")}
             lines.append(f"module {name} {self._dict(held)}")
         return lines
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """A number of numpy's: nobody can change it, so that it does not matter who shares it."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and issubclass(kind, numpy.generic) and not issubclass(kind, numpy.void)
 
 
 def _user_modules(root: str) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
+#: a family of its own, of packages that the sandbox does not have
+PACKAGES = Path(__file__).parent / "packages"
 _NAMED = " (named)"
 
 
@@ -22,7 +24,8 @@ class Case:
 
 
 def read(family: str) -> list[Case]:
-    parts = re.split(r"^#: (.*)$", (CORPUS / f"{family}.cells").read_text(), flags=re.M)[1:]
+    folder = PACKAGES if family == "packages" else CORPUS
+    parts = re.split(r"^#: (.*)$", (folder / f"{family}.cells").read_text(), flags=re.M)[1:]
     found: list[Case] = []
     for title, setup, then, check in zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True):
         assert then == "then", f"{family}: {title} has no check"

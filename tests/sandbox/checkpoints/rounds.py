@@ -139,7 +139,12 @@ def _values(namespace: dict[str, Any]) -> dict[str, Any]:
 def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[str, Any]) -> None:
     from cloche_kernel.checkpoints import pickler
     from cloche_kernel.checkpoints.contract import NotKept, Scope
+    from cloche_kernel.checkpoints.proof import Proofs
 
+    proofs = Proofs(namespace, None, _PATIENCE / 3)
+    if case.family == "packages":
+        # Nothing was done for these types one by one: what the session itself would not believe is named by it.
+        proofs.begin()
     _run(case.setup, namespace, "<cell 1>")
     values = _values(namespace)
     found["classes"] = sorted({_class_name(part) for value in values.values() for part in _parts(value)})
@@ -153,6 +158,9 @@ def _take(case: cases.Case, stem: Path, namespace: dict[str, Any], found: dict[s
     except BaseException as error:
         found["refused"] = f"{type(error).__name__}: {error}"
         found["unworded"] = True
+        return
+    if case.family == "packages" and (wrong := proofs(taken, values)):
+        found["refused"] = wrong
         return
     found["ms"] = (time.perf_counter() - start) * 1000
     state = {

@@ -144,22 +144,22 @@ def _chunks_of(group: dict[str, Any]) -> list[str]:
 
 #: imported and not run, so that what goes between the processes has one name in all of them
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import serving; serving.become_warm(int(sys.argv[2]), sys.argv[3])"
+    "import sys; sys.path.insert(0, sys.argv[1]); import serving; serving.become_warm(int(sys.argv[2]), *sys.argv[3:])"
 )
 
 
 class Warm:
     """The process kernels are forked from, and the one place at which whichever of them runs has its /workspace."""
 
-    def __init__(self, beside: bool = False) -> None:
-        """`beside`: kernels take states down in forks, whatever they cost."""
+    def __init__(self, beside: bool = False, bug: str = "") -> None:
+        """`beside`: kernels take states down in forks, whatever they cost. `bug`: one of `planted_bugs` they have."""
         self._beside = beside
         self.directory = Path(tempfile.mkdtemp(prefix="cloche-checkpoints-"))
         self.workspace = self.directory / "workspace"
         self._mine, theirs = socket.socketpair()
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(HERE), str(theirs.fileno()), str(self.workspace)],
+            [sys.executable, "-c", _START, str(HERE), str(theirs.fileno()), str(self.workspace), bug],
             pass_fds=[theirs.fileno()], env=environment, cwd="/",
         )  # fmt: skip
         theirs.close()

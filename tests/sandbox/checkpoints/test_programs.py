@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import planted_bugs
 import programs
 import replay
 from session import Warm
@@ -46,6 +48,9 @@ _FOUND = [
     2127,
     3041,
     3185,
+    50027,
+    50060,
+    50097,
 ]
 
 
@@ -59,6 +64,19 @@ def warm() -> Iterator[Warm]:
 @pytest.mark.parametrize("seed", _FOUND)
 def test_a_program_that_failed_once_ends_as_its_plain_replay(warm: Warm, seed: int) -> None:
     assert replay.check(programs.write(seed), warm) is None
+
+
+@pytest.mark.parametrize("bug", [bug for bug, (_, seed) in planted_bugs.REACH_BUGS.items() if seed is not None])
+def test_a_random_program_finds_a_planted_bug(bug: str) -> None:
+    _, seed = planted_bugs.REACH_BUGS[bug]
+    assert seed is not None
+    with contextlib.closing(Warm(bug=bug)) as broken:
+        assert replay.check(programs.write(seed), broken) is not None
+
+
+def test_the_same_programs_find_nothing_without_it(warm: Warm) -> None:
+    for seed in {seed for _, seed in planted_bugs.REACH_BUGS.values() if seed is not None}:
+        assert replay.check(programs.write(seed), warm) is None
 
 
 @pytest.mark.skipif(not os.environ.get("CLOCHE_TEST_LONG"), reason="a search of ten minutes: npm run test:long")

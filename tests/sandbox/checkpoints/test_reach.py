@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import planted_bugs
 from sections import sections
 from session import Session, Store, Warm
 
@@ -42,6 +44,17 @@ def test_a_full_scan_finds_no_more_than_was_taken_down_after_a_change_by(session
         session.run(code)
     assert session.canon() != before, "the last cell changes nothing"
     assert session.audit() == []
+
+
+@pytest.mark.parametrize("bug", planted_bugs.REACH_BUGS)
+def test_a_full_scan_finds_a_planted_bug(tmp_path: Path, bug: str) -> None:
+    way, _ = planted_bugs.REACH_BUGS[bug]
+    with contextlib.closing(Warm(bug=bug)) as broken:
+        session = Session(broken, Store(tmp_path))
+        for code in (_START, *_WAYS[way]):
+            session.run(code)
+        assert session.audit() != []
+        session.end()
 
 
 def test_a_cell_sends_nothing_of_what_it_did_not_reach(session: Session) -> None:

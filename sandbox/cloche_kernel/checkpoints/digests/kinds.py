@@ -49,7 +49,8 @@ def _with_attributes(kind: type, base: type, describe: Describe | None, by_value
     """What `describe` says of the part that is `base`'s, then attributes and slots; a C part by what can be read."""
     skipped = libraries.skipped(kind)
     hidden = describe is None and objects.has_hidden_part(kind)
-    slots = objects.slots_of(kind, skipped)
+    slots = objects.slots_of(kind, skipped, in_c=False)
+    in_c = objects.slots_of(kind, skipped, in_c=True)
     descriptor = objects.dict_descriptor(kind)
 
     def handler(walk: Walk, thing: Any) -> list[Any]:
@@ -58,8 +59,8 @@ def _with_attributes(kind: type, base: type, describe: Describe | None, by_value
         parts = [walk.kind(kind)]
         if describe is not None:
             parts.append(describe(walk, thing))
-        elif hidden:
-            parts.append(objects.describe_hidden(walk, thing, kind))
+        elif hidden or in_c:
+            parts.append(objects.describe_hidden(walk, thing, kind, None if hidden else in_c))
         if descriptor is not None:
             attributes = descriptor.__get__(thing)
             parts.append(
@@ -79,7 +80,7 @@ def _by_its_word(kind: type) -> Describe:
         if (name := _name_of_singleton(thing, kind)) is not None:
             return ["named", name]
         try:
-            reduced = thing.__reduce_ex__(4)
+            reduced = objects.reduced_of(thing)
         except Exception:
             walk.note_opaque(kind)
             return ["opaque", walk.kind(kind)]

@@ -19,23 +19,27 @@ def handler_of(kind: type) -> Describe | None:
 
 def skipped(kind: type) -> frozenset[str]:
     """Attributes of a library's type that are what it remembers of its work, made again when missing."""
-    found = frozenset({"_cache"}) if kind.__module__.startswith("pandas") else frozenset()
+    found = frozenset({"_cache"}) if str(kind.__module__).startswith("pandas") else frozenset()
     for owner in kind.__mro__:
         found |= _SKIPPED.get(f"{owner.__module__}.{owner.__qualname__}", frozenset())
     return found
 
 
-#: packages whose own pickling is held to the tests by name: what it says of a value is what the value is
+#: packages and types whose own pickling is held to the tests by name: what it says of a value is what the value is
 _OWN_WORD = frozenset(
     {"matplotlib", "mpl_toolkits", "sklearn", "scipy", "sqlalchemy", "joblib", "PIL", "networkx", "sqlglot", "cycler",
-     "numpy", "dateutil"}
+     "numpy", "dateutil", "pyproj", "pint", "yarl", "sortedcontainers", "lightgbm", "numba", "pendulum", "shapely",
+     "sympy", "geopandas"}
 )  # fmt: skip
 _HOOKS = ("__getstate__", "__reduce__", "__reduce_ex__")
 
 
 def speaks_for_itself(kind: type) -> bool:
     """Whether a library's type says how it is pickled, and is known to say it right."""
-    if kind.__module__.split(".")[0] not in _OWN_WORD:
+    if (
+        str(kind.__module__).split(".")[0] not in _OWN_WORD
+        and f"{kind.__module__}.{kind.__qualname__}" not in _OWN_WORD
+    ):
         return False
     return any(hook in vars(owner) for owner in kind.__mro__ if owner.__module__ != "builtins" for hook in _HOOKS)
 

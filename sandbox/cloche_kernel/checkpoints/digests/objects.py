@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
+import re
 import types
 from typing import Any
 
+from cloche_kernel.checkpoints.classes import made_in_c
+from cloche_kernel.checkpoints.digests.code import is_by_value
 from cloche_kernel.checkpoints.digests.walk import ATOMS, Walk
 
 _POINTER = 8
+_MEMORY = re.compile(r"^_+(hash|cached?|memo)(_|$)|_(hash|cache|memo)$")
 _PLAIN = ATOMS | {tuple, list, dict, frozenset, set}
 #: memory of an object itself, which every type has, in bytes
 _BARE = object.__basicsize__
@@ -25,8 +30,15 @@ def dict_descriptor(kind: type) -> Any:
 
 def describe_attributes(walk: Walk, attributes: dict[str, Any], kind: type, skipped: frozenset[str]) -> Any:
     # A library puts its attributes back in an order of its own.
-    kept = [name for name in attributes if name not in skipped and not _is_computed(kind, name)]
+    kept = [
+        name for name in attributes if name not in skipped and not _is_memory(name) and not _is_computed(kind, name)
+    ]
     return [[str(name), walk.ref(attributes[name])] for name in sorted(kept, key=str)]
+
+
+def _is_memory(name: Any) -> bool:
+    """Whether a library's attribute is by its name what it remembers of its work and finds again: `_hash`, `_cache`."""
+    return type(name) is str and _MEMORY.search(name) is not None
 
 
 def _is_computed(kind: type, name: Any) -> bool:
@@ -38,14 +50,17 @@ def _is_computed(kind: type, name: Any) -> bool:
     return False
 
 
-def slots_of(kind: type, skipped: frozenset[str]) -> list[tuple[str, str, Any]]:
-    """Slots as (class, name, descriptor), in an order that is the same in any process."""
+def slots_of(kind: type, skipped: frozenset[str], in_c: bool) -> list[tuple[str, str, Any]]:
+    """Slots as (class, name, descriptor), in an order that is the same in any process; `in_c`: of which classes."""
     found = [
         (owner.__qualname__, name, member)
         for owner in kind.__mro__
-        if owner is not object
+        if owner is not object and (made_in_c(owner) and owner.__module__ != "builtins") == in_c
         for name, member in owner.__dict__.items()
-        if type(member) is types.MemberDescriptorType and name not in skipped and not name.startswith("__")
+        if type(member) is types.MemberDescriptorType
+        and name not in skipped
+        and not name.startswith("__")
+        and not (not is_by_value(owner) and _is_memory(name))
     ]
     return sorted(found, key=lambda slot: slot[:2])
 
@@ -72,8 +87,17 @@ def has_hidden_part(kind: type) -> bool:
     return kind.__basicsize__ > expected or kind.__itemsize__ > 0
 
 
-def describe_hidden(walk: Walk, thing: Any, kind: type) -> list[Any]:
-    """Plain values that its C descriptors give, and what its own pickling says of it. Without the latter: opaque."""
+def reduced_of(thing: Any) -> Any:
+    """What its own pickling says of it, as pickle asks."""
+    registered = copyreg.dispatch_table.get(type(thing))
+    return thing.__reduce_ex__(4) if registered is None else registered(thing)
+
+
+def describe_hidden(walk: Walk, thing: Any, kind: type, else_slots: list[tuple[str, str, Any]] | None) -> list[Any]:
+    """
+    Plain values that its C descriptors give, and what its own pickling says of it. Without the latter: what lies in
+    `else_slots` where that is all there is, else opaque.
+    """
     readable = []
     for owner in kind.__mro__:
         for name, member in owner.__dict__.items():
@@ -86,8 +110,10 @@ def describe_hidden(walk: Walk, thing: Any, kind: type) -> list[Any]:
                     walk.keep.append(value)
                     readable.append([name, walk.ref(value)])
     try:
-        reduced = thing.__reduce_ex__(4)
+        reduced = reduced_of(thing)
     except Exception:
+        if else_slots is not None:
+            return describe_slots(walk, thing, else_slots)
         walk.note_opaque(kind)
         return ["opaque", sorted(readable, key=lambda part: str(part[0]))]
     walk.keep.append(reduced)

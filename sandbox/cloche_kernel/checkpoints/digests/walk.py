@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import marshal
+import numbers
 import operator
 import sys
 import warnings
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import xxhash
+
+from cloche_kernel.checkpoints.classes import made_in_c
 
 #: types whose values are their content; marshal writes them exactly, told apart by type, floats by their bits
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
@@ -54,6 +57,7 @@ class Walk:
         self._sets: deque[Any] = deque()
         self._hasher = xxhash.xxh3_128()
         self._kinds: dict[type, Any] = {}
+        self._numeric: dict[type, bool] = {}
         self._handlers: dict[type, Describe] = {}
 
     # What a record is made of ---------------------------------------------------------------------------------------
@@ -82,10 +86,21 @@ class Walk:
             return ("range", thing.start, thing.stop, thing.step)
         if kind.__name__.endswith("DType") and (inline := _as_value(self, thing)) is not None:
             return inline
+        if self._is_number(kind):
+            return ("number", f"{kind.__module__}.{kind.__qualname__}", repr(thing))
         number = self._numbers[key] = len(self._numbers)
         self.keep.append(thing)
         self._queue.append(thing)
         return (number,)
+
+    def _is_number(self, kind: type) -> bool:
+        """Whether a type is a library's of numbers, made in C: none can be changed, so who shares it says nothing."""
+        known = self._numeric.get(kind)
+        if known is None:
+            own = kind.__module__ not in ("builtins", "decimal", "numpy")
+            known = own and kind.__dictoffset__ == 0 and made_in_c(kind) and issubclass(kind, numbers.Number)
+            self._numeric[kind] = known
+        return known
 
     def refs(self, things: Iterable[Any]) -> list[Any]:
         ref = self.ref
