@@ -1,14 +1,14 @@
 // One kernel seen from the host: correlates what is asked with what comes back, and ends the session on a violation.
 // It knows messages and ids; it does not know sandboxes, sessions or stores.
 import { randomBytes } from "node:crypto";
-import { z } from "zod";
-import { type Deferred, deferred, within } from "../shared/async.ts";
+import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import { Orphans } from "./allowance.ts";
 import type { StreamedBody } from "./body.ts";
 import { Captures } from "./captures.ts";
 import { CellTraffic } from "./cell-traffic.ts";
 import { violation } from "./framing.ts";
+import { Looks, textual } from "./looks.ts";
 import {
   type Capture,
   type CellEnd,
@@ -86,7 +86,11 @@ export class KernelChannel {
   /** cells that were on their way to a kernel that had ended, with why it did */
   private readonly missed = new Map<string, string>();
   /** inspections under way, each with how to end it where its kernel dies */
-  private readonly looks = new Set<Deferred<never>>();
+  private readonly looks = new Looks({
+    ask: (type, request, deadlineMs, what) =>
+      this.ask("answer", (id) => this.send({ type, id, deaths: this.deaths }, request), deadlineMs, what),
+    broken: (reason) => this.close(reason),
+  });
   private readonly captures = new Captures();
   private reason: ClocheError | undefined;
 
@@ -126,7 +130,7 @@ export class KernelChannel {
     limit: number;
   }): Promise<{ ok: boolean; text: string }> {
     const payload = Buffer.from(JSON.stringify(request));
-    const found = await this.look(
+    const found = await this.looks.look(
       "inspect",
       payload,
       textual,
@@ -142,7 +146,13 @@ export class KernelChannel {
    */
   async restore(path: string, deadlineMs: number): Promise<Restored> {
     const payload = Buffer.from(JSON.stringify({ path }));
-    const found = await this.look("restore", payload, restored, deadlineMs, "bringing the session back");
+    const found = await this.looks.look(
+      "restore",
+      payload,
+      restored,
+      deadlineMs,
+      "bringing the session back",
+    );
     if (!found.ok) throw new ClocheError("state.unreadable", { message: found.text });
     return found.value;
   }
@@ -187,7 +197,7 @@ export class KernelChannel {
       throw error;
     }
     this.loseCells(reason);
-    this.loseLooks(reason);
+    this.looks.lose(reason);
   }
 
   pause(): void {
@@ -210,38 +220,6 @@ export class KernelChannel {
     this.loseCells(reason.message);
     this.questions.fail(reason);
     this.handlers.closed(reason);
-  }
-
-  /** Asks a kernel that runs no cell for something; `looks` end with it. */
-  private async look<Shape extends z.ZodType>(
-    type: "inspect" | "restore",
-    request: Buffer,
-    shape: Shape,
-    deadlineMs: number,
-    what: string,
-  ): Promise<{ ok: true; value: z.infer<Shape> } | { ok: false; text: string }> {
-    const lost = deferred<never>();
-    this.looks.add(lost);
-    const asked = this.ask(
-      "answer",
-      (id) => this.send({ type, id, deaths: this.deaths }, request),
-      deadlineMs,
-      what,
-    );
-    const { message, payload } = await Promise.race([asked, lost.promise]).finally(() => {
-      this.looks.delete(lost);
-      asked.catch(() => {});
-    });
-    try {
-      const found: unknown = JSON.parse(payload.toString("utf8"));
-      return message.type === "answer" && message.ok
-        ? { ok: true, value: shape.parse(found) }
-        : { ok: false, text: textual.parse(found).text };
-    } catch (cause) {
-      const reason = violation("an answer that is not one", cause);
-      this.close(reason);
-      throw reason;
-    }
   }
 
   private begin(
@@ -377,7 +355,7 @@ export class KernelChannel {
     }
     if (this.kernelDue) throw violation("the end of a kernel that was not there");
     this.kernelDue = true;
-    this.loseLooks(reason);
+    this.looks.lose(reason);
     this.handlers.died(reason);
     for (const cell of this.cells.keys()) this.missed.set(cell, reason);
   }
@@ -421,13 +399,6 @@ export class KernelChannel {
     for (const cell of [...this.cells.keys()]) this.finish(cell, { status: "lost", reason });
   }
 
-  private loseLooks(reason: string): void {
-    for (const look of this.looks)
-      look.reject(
-        new ClocheError("sandbox.lost", { message: `the kernel ended while it was looked at: ${reason}` }),
-      );
-  }
-
   private finish(id: string, outcome: CellOutcome): void {
     const cell = this.cells.get(id);
     this.cells.delete(id);
@@ -436,7 +407,6 @@ export class KernelChannel {
 }
 
 /** Text (payload of `answer`): about variables, or why not. */
-const textual = z.strictObject({ text: z.string() });
 
 const NONCE_BYTES = 9;
 /** Random bytes in store: asking the system for nine at a time costs every cell a twentieth of its time. */

@@ -1,23 +1,20 @@
 // One session: its queue, its cells, what the next answer has to say. It decides what runs when, and how it is ended.
 import type { CallReply, CellOutcome, IncomingCall } from "../kernel/channel.ts";
-import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import type { Logger } from "../shared/log.ts";
 import type { Checkpoint, CheckpointStore } from "../snapshots/checkpoints.ts";
 import type { CellKind, SessionRecord, Store } from "../snapshots/store.ts";
 import type { StageRequest } from "../staging/request.ts";
-import type { StageProgress } from "../staging/stage.ts";
 import { Cell, type CellView, type CellWork } from "./cell.ts";
+import { CellEnder } from "./cell-ender.ts";
 import { cleanText } from "./clean-text.ts";
-import {
-  KernelSlot,
-  type KernelSource,
-  RESET,
-  RESTART_DEADLINE_MS,
-  type ServingKernel,
-} from "./kernel-slot.ts";
-import { type LoadedFilesKeeper, StateKeeper, shortcomings } from "./state-keeper.ts";
+import { EndedCells } from "./ended-cells.ts";
+import { KernelSlot, type KernelSource, RESET, type ServingKernel } from "./kernel-slot.ts";
+import { copied, describeLoad } from "./load-words.ts";
+import { RESET_DEADLINE_MS, Restorer } from "./restorer.ts";
+import { type LoadedFilesKeeper, StateKeeper } from "./state-keeper.ts";
 import { type Release, Turnstile } from "./turnstile.ts";
+import { type WaitOptions, watch } from "./watch.ts";
 
 /** Answers a session's host calls; `tell` adds a line to the answer of the cell that calls. */
 export type SessionDoor = (call: IncomingCall, tell: (line: string) => void) => Promise<CallReply>;
@@ -33,14 +30,6 @@ export interface SessionOptions extends Omit<KernelSource, "door"> {
   step?: ((name: string) => void) | undefined;
 }
 
-export interface WaitOptions {
-  /** `milliseconds` the caller waits, queue and start included */
-  waitMs: number;
-  signal?: AbortSignal;
-  /** told the last line of output now and then */
-  onProgress?: (line: string) => void;
-}
-
 export interface FollowOptions extends WaitOptions {
   /** characters of output that are enough: where there are that many, nobody waits for more */
   until?: number;
@@ -51,22 +40,12 @@ export interface RunOptions extends WaitOptions {
   timeoutMs?: number;
 }
 
-/** `milliseconds` between an interrupt and the end of a kernel that ignores it. */
-export const GRACE_MS = 3_000;
-const PROGRESS_EVERY_MS = 500;
-const SAVE_EVERY_MS = 5_000;
-/** `milliseconds` a reset waits for a running cell: its end, and the restart before. */
-const RESET_DEADLINE_MS = 20_000;
 /** `milliseconds` the end of the server waits for a state that is on its way: clients give half a second. */
 const SETTLE_MS = 300;
 /** `milliseconds` a reset, or a session that gives back its memory, waits for a state that is on its way. */
 const UNDER_WAY_MS = 2_000;
 /** `milliseconds` an answer waits to hear which values of its cell cannot be kept, where it may be some. */
 const UNKEPT_MS = 1_000;
-/** Ended cells held in memory because the store takes nothing, each up to a few megabytes. */
-const MOST_UNKEPT = 20;
-/** Kernels that may end while they are brought to what is kept, before one serves without it. */
-const MOST_DEATHS = 2;
 
 export class Session {
   readonly id: string;
@@ -77,13 +56,11 @@ export class Session {
   private readonly slot: KernelSlot;
   private readonly keeper: StateKeeper;
   private current: Cell | undefined;
-  /** ended cells that are not in the store yet, or could not be put there */
-  private readonly unkept = new Map<number, Cell>();
-  private readonly endings = new WeakMap<Cell, Promise<void>>();
+  private readonly ended: EndedCells;
+  private readonly restorer: Restorer;
+  private readonly ender: CellEnder;
   private readonly notes: string[] = [];
   private closed = false;
-  /** kernels in a row that did not survive being brought to what is kept */
-  private deathsOfRevival = 0;
   private lastUsed = Date.now();
 
   constructor(options: SessionOptions) {
@@ -100,17 +77,36 @@ export class Session {
       kernel: () => this.slot.open,
       step: options.step,
     });
+    this.ended = new EndedCells({
+      session: { id: this.id, name: this.name },
+      store: options.store,
+      log: this.log,
+      note: (sentence) => this.note(sentence),
+      step: options.step,
+    });
     this.slot = new KernelSlot({
       ...options,
       door: (call) => options.door(call, (line) => this.tell(call.cell, line)),
       log: this.log,
       lost: (sentence) => this.note(sentence),
       emptied: () => this.markEmpty(),
-      revive: (kernel) => this.revive(kernel),
+      revive: (kernel) => this.restorer.revive(kernel),
       kept: () => this.keeper.head?.cell ?? 0,
       chunk: (name, data) => this.keeper.chunk(name, data),
       checkpoint: (cell, capture) => this.keeper.checkpoint(cell, capture),
       uncaptured: () => this.keeper.lost(),
+    });
+    this.ender = new CellEnder({ slot: this.slot, log: this.log, note: (sentence) => this.note(sentence) });
+    this.restorer = new Restorer({
+      session: { id: this.id, name: this.name },
+      store: options.store,
+      checkpoints: options.checkpoints,
+      keeper: this.keeper,
+      log: this.log,
+      note: (sentence) => this.note(sentence),
+      running: () => this.current?.number,
+      isServing: (kernel) => this.slot.open === kernel,
+      step: options.step,
     });
   }
 
@@ -135,7 +131,7 @@ export class Session {
         cell.stopping.signal.throwIfAborted();
         if (!this.slot.holds(kernel)) continue;
         if (missed && missed.sandbox !== kernel) return missed.outcome;
-        this.limit(cell, options.timeoutMs);
+        this.ender.limit(cell, options.timeoutMs);
         const running = kernel.execute(cell.number, code, cell.listener);
         this.keeper.expect(cell.number);
         const outcome = await cell.attach(running);
@@ -148,7 +144,7 @@ export class Session {
 
   /** Loads files as a cell of its own: copying them in can be followed and stopped like any code. */
   async load(request: StageRequest, options: RunOptions): Promise<CellView> {
-    return this.runCell("load", describe(request), options, async (cell) => {
+    return this.runCell("load", describeLoad(request), options, async (cell) => {
       const { signal } = cell.stopping;
       for (;;) {
         await this.keeper.admitted(signal);
@@ -171,7 +167,7 @@ export class Session {
   async follow(number: number, options: FollowOptions): Promise<CellView> {
     this.touch();
     const cell = this.current;
-    if (cell?.number !== number) return this.remembered(number);
+    if (cell?.number !== number) return this.ended.view(number);
     const full = options.until !== undefined && cell.view().text.length >= options.until;
     return this.watch(cell, full ? 0 : options.waitMs, options);
   }
@@ -180,8 +176,8 @@ export class Session {
   async stop(number: number): Promise<CellView> {
     this.touch();
     const cell = this.current;
-    if (cell?.number !== number) return this.remembered(number);
-    await this.end(cell);
+    if (cell?.number !== number) return this.ended.view(number);
+    await this.ender.end(cell);
     return cell.view();
   }
 
@@ -238,16 +234,13 @@ export class Session {
    * that state was not kept; then the session is as it was.
    */
   async goTo(number: number): Promise<{ stopped: number | undefined; missing: string[] }> {
-    const checkpoint = await this.stateAfter(number);
+    const checkpoint = await this.restorer.stateAfter(number);
     const running = this.current;
-    if (running) await this.end(running);
+    if (running) await this.ender.end(running);
     const release = await this.enter({ waitMs: RESET_DEADLINE_MS }, "This reset");
     try {
-      await this.settled();
-      const kernel = await this.slot.ready();
-      const missing = shortcomings(await this.keeper.bring(kernel, checkpoint));
-      this.options.checkpoints.moveHead(this.id, checkpoint);
-      this.options.step?.("head moved");
+      await this.restorer.settled();
+      const missing = await this.restorer.goTo(await this.slot.ready(), checkpoint);
       return { stopped: running?.number, missing };
     } finally {
       release();
@@ -255,40 +248,8 @@ export class Session {
   }
 
   /** The state after cell `number`, which may be on its way. Throws `cell.unknown`, `timeout`. */
-  async stateAfter(number: number): Promise<Checkpoint> {
-    const { checkpoints } = this.options;
-    let checkpoint = checkpoints.after(this.id, number);
-    if (!checkpoint && number < (this.current?.number ?? Number.POSITIVE_INFINITY)) {
-      await this.settled();
-      checkpoint = checkpoints.after(this.id, number);
-    }
-    if (checkpoint) return checkpoint;
-    const pruned = checkpoints.prunedAt(this.id, number);
-    if (pruned !== undefined)
-      throw new ClocheError("cell.unknown", {
-        message: `the state of session ${this.name} after cell ${number} was pruned on ${new Date(pruned).toISOString().slice(0, 10)} to free space`,
-        hint: "`cloche sessions show` lists the cells whose states are kept.",
-      });
-    const last = this.options.store.lastCell(this.id);
-    throw new ClocheError("cell.unknown", {
-      message:
-        number > last
-          ? `session ${this.name} has no cell ${number}`
-          : `the state of session ${this.name} after cell ${number} was not kept`,
-      hint:
-        number > last
-          ? `Its cells are 1 to ${last}.`
-          : "The cell was lost or never ended; take one before or after it.",
-    });
-  }
-
-  /** Nothing is on its way to the disk any more. Throws `timeout`. */
-  private async settled(): Promise<void> {
-    if (await this.keeper.settled(RESET_DEADLINE_MS)) return;
-    throw new ClocheError("timeout", {
-      message: "what the session holds is still being written down",
-      hint: "Call again in a moment.",
-    });
+  stateAfter(number: number): Promise<Checkpoint> {
+    return this.restorer.stateAfter(number);
   }
 
   /** A sentence where the state after an ended cell is not on disk, waited for at most `ms` milliseconds. */
@@ -309,38 +270,6 @@ export class Session {
       return true;
     } finally {
       release();
-    }
-  }
-
-  /**
-   * Brings a fresh kernel to what is kept, and says so. Resolves to false where the kernel did not survive it: the next
-   * one tries once more, and the one after that serves empty.
-   */
-  private async revive(kernel: ServingKernel): Promise<boolean> {
-    // What the last kernel sent whole is kept, though it ended since.
-    await this.keeper.settled(RESET_DEADLINE_MS);
-    const head = this.keeper.head;
-    const deaths = this.deathsOfRevival;
-    this.deathsOfRevival = 0;
-    if (!head || deaths === MOST_DEATHS) return true;
-    try {
-      const missing = shortcomings(await this.keeper.bring(kernel, head));
-      const unkept = this.options.store.lostSince(this.id, head.cell, this.current?.number);
-      this.noteBegin(head.cell);
-      if (head.cell > 0)
-        this.note(`The session is as it was after cell ${head.cell}${unkept ? `; ${unkept}` : ""}.`);
-      for (const sentence of missing) this.note(sentence);
-      return true;
-    } catch (error) {
-      const { code } = asClocheError(error);
-      this.log.error("restore.failed", { code });
-      const died = code === "sandbox.lost" || this.slot.open !== kernel;
-      if (died) this.deathsOfRevival = deaths + 1;
-      if (died && deaths + 1 < MOST_DEATHS) return false;
-      this.note(
-        `The session could not be brought back as it was after cell ${head.cell}: ${asClocheError(error).sentence} It starts empty; reset {to: ${head.cell}} tries again.`,
-      );
-      return !died;
     }
   }
 
@@ -396,75 +325,29 @@ export class Session {
   /** Makes room for the next cell at once, and keeps what this one wrote after its answer is out. */
   private settle(cell: Cell, release: Release): void {
     this.current = undefined;
-    this.unkept.set(cell.number, cell);
+    this.ended.hold(cell);
     this.touch();
     release();
     this.options.step?.("cell ended");
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
-      void this.record(cell);
+      void this.ended.record(cell);
       const view = cell.view();
       if (view.status === "lost") this.keeper.missed(cell.number);
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });
     });
   }
 
-  private async record(cell: Cell): Promise<void> {
-    const { status, duration, text, error, dropped, images } = cell.view();
-    try {
-      const result = { status, duration, output: text, error: error ?? null, dropped, images };
-      await this.options.store.endCell(this.id, cell.number, result);
-      this.unkept.delete(cell.number);
-      this.options.step?.("output kept");
-    } catch (failure) {
-      this.note(`The output of cell ${cell.number} could not be kept: ${asClocheError(failure).sentence}`);
-      const [oldest] = this.unkept.keys();
-      if (this.unkept.size > MOST_UNKEPT && oldest !== undefined) this.unkept.delete(oldest);
-    }
-  }
-
-  /** Waits for a cell, at most `waitMs`, passing on its last line; a withdrawn call interrupts it. */
-  private async watch(cell: Cell, waitMs: number, { signal, onProgress }: WaitOptions): Promise<CellView> {
-    let said = "";
-    const tell =
-      onProgress &&
-      setInterval(() => {
-        const line = cell.log.lastLine;
-        if (line && line !== said) onProgress(line);
-        said = line;
-      }, PROGRESS_EVERY_MS);
-    let saved = 0;
-    const keep = () => {
-      const { text, dropped } = cell.log.snapshot();
-      if (text.length === saved || !cell.running) return;
-      saved = text.length;
-      try {
-        this.options.store.saveOutput(this.id, cell.number, text, dropped);
-      } catch (error) {
-        // Its end is kept by itself, and told of where that fails too.
-        this.log.warn("output.unsaved", { cell: cell.number, code: asClocheError(error).code });
-      }
-    };
-    const save = setInterval(keep, SAVE_EVERY_MS);
-    const withdraw = () => {
-      // A client that gave up waiting can still follow the cell; one that cancels wants it to end.
-      if (!/tim(ed?|e-?) ?out/i.test(String(signal?.reason))) void this.end(cell);
-    };
-    if (signal?.aborted) withdraw();
-    signal?.addEventListener("abort", withdraw, { once: true });
-    try {
-      const view = cell.running ? await within(cell.done, Math.max(0, waitMs), signal) : await cell.done;
-      if (view) return await this.withUnkept(view);
-      const line = await cell.position();
-      // What was answered can be read again, whatever happens to this process.
-      keep();
-      return { ...cell.view(), ...(line ? { line } : {}) };
-    } finally {
-      clearInterval(tell);
-      clearInterval(save);
-      signal?.removeEventListener("abort", withdraw);
-    }
+  /** Waits for a cell, at most `waitMs`; a withdrawn call interrupts it. */
+  private async watch(cell: Cell, waitMs: number, options: WaitOptions): Promise<CellView> {
+    const view = await watch(cell, {
+      ...options,
+      waitMs,
+      withdrawn: () => void this.ender.end(cell),
+      save: (text, dropped) => this.ended.saveSoFar(cell, text, dropped),
+    });
+    return view.status === "running" ? view : this.withUnkept(view);
   }
 
   /** What an ended cell made that cannot be kept is said with its answer where it is known by then, else with the next. */
@@ -472,47 +355,6 @@ export class Session {
     if (view.status === "lost") return view;
     const unkept = await this.keeper.unkept(view.cell, view.suspect ? UNKEPT_MS : 0);
     return unkept.length > 0 ? { ...view, unkept } : view;
-  }
-
-  /** Ends the cell `timeoutMs` after its code began. */
-  private limit(cell: Cell, timeoutMs: number | undefined): void {
-    if (timeoutMs === undefined) return;
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      void this.end(cell);
-    }, timeoutMs);
-    void cell.done.then(({ status }) => {
-      clearTimeout(timer);
-      // It may have ended by itself in that moment.
-      if (late && status !== "ok")
-        this.note(
-          `Cell ${cell.number} was interrupted after its timeout of ${Number((timeoutMs / 1000).toPrecision(6))} s.`,
-        );
-    });
-  }
-
-  /** Interrupt, grace, kill: resolves once the cell has ended, or nothing more can be done. Once for each cell. */
-  private end(cell: Cell): Promise<void> {
-    let ending = this.endings.get(cell);
-    if (!ending) {
-      ending = this.endInSteps(cell);
-      this.endings.set(cell, ending);
-    }
-    return ending;
-  }
-
-  private async endInSteps(cell: Cell): Promise<void> {
-    cell.interrupt();
-    // What runs on the host heeds its signal; ending the kernel would cost the variables and help nobody.
-    if ((await within(cell.done, GRACE_MS)) || !cell.attached) return;
-    this.log.warn("cell.killed", { cell: cell.number });
-    await this.slot.restart({
-      wipe: false,
-      reason: `it ignored the interrupt for ${GRACE_MS / 1000} s`,
-      unless: () => !cell.running,
-    });
-    await within(cell.done, RESTART_DEADLINE_MS);
   }
 
   private async enter(options: WaitOptions, what: string): Promise<Release> {
@@ -531,15 +373,6 @@ export class Session {
     });
   }
 
-  /** The cell that waits for the session begins in that state; a full disk keeps nobody from coming back. */
-  private noteBegin(base: number): void {
-    try {
-      if (this.current) this.options.store.beganIn(this.id, this.current.number, base);
-    } catch (error) {
-      this.log.warn("history.unmarked", { code: asClocheError(error).code });
-    }
-  }
-
   /** A host call belongs to the cell that made it: one that has ended says nothing more. */
   private tell(cell: number, line: string): void {
     if (this.current?.number === cell) this.current.say(line);
@@ -554,45 +387,7 @@ export class Session {
     }
   }
 
-  private remembered(number: number): CellView {
-    const unkept = this.unkept.get(number);
-    if (unkept) return unkept.view();
-    const record = this.options.store.cell(this.id, number);
-    if (!record) {
-      const last = this.options.store.lastCell(this.id);
-      throw new ClocheError("cell.unknown", {
-        message: `session ${this.name} has no cell ${number}`,
-        hint: last > 0 ? `Its cells are 1 to ${last}.` : "It has run no cell yet.",
-      });
-    }
-    return {
-      cell: number,
-      kind: record.kind,
-      code: record.code,
-      status: record.status,
-      text: record.output,
-      settled: record.output.length,
-      images: this.options.store.images(this.id, number),
-      dropped: record.dropped,
-      imagesLeftOut: 0,
-      error: record.error ?? undefined,
-      duration: record.duration ?? 0,
-      suspect: false,
-    };
-  }
-
   private touch(): void {
     this.lastUsed = Date.now();
   }
-}
-
-/** What a load brings, for the record. */
-function describe({ path, paths, text, name }: StageRequest): string {
-  const what = text === undefined ? (paths ?? [path]).join(", ") : `text of ${text.length} characters`;
-  return `load ${what}${name === undefined ? "" : ` as ${name}`}`;
-}
-
-function copied({ bytes, total }: StageProgress): string {
-  const megabytes = (count: number) => Math.round(count / 1e6).toLocaleString("en-US");
-  return `copied ${megabytes(bytes)} of ${megabytes(total)} MB`;
 }

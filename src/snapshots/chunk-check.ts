@@ -14,6 +14,12 @@ export interface PackedChunk {
   size: number;
 }
 
+/** A chunk that a kernel was given before it was checked, and the variables it is of. */
+export interface Unchecked {
+  chunk: PackedChunk;
+  names: string[];
+}
+
 const reading = promisify(read);
 
 export class ChunkCheck {
@@ -87,6 +93,23 @@ export class ChunkCheck {
     } finally {
       if (descriptor !== undefined) closeSync(descriptor);
     }
+  }
+
+  /** Takes out of use those that are damaged, until it `hasEnded`; resolves to the variables they are of. */
+  async quarantineDamaged(chunks: readonly Unchecked[], hasEnded: () => boolean): Promise<string[]> {
+    const damaged = new Set<string>();
+    try {
+      for (const { chunk, names } of chunks) {
+        if (hasEnded()) return [];
+        if (this.isTrusted(chunk) || (await this.isSound(chunk))) continue;
+        if (hasEnded()) return [];
+        this.quarantine(chunk);
+        for (const name of names) damaged.add(name);
+      }
+    } catch {
+      // The record was closed meanwhile.
+    }
+    return [...damaged];
   }
 
   /** Takes a chunk out of use, for every session that names it. */

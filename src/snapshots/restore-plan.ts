@@ -2,7 +2,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import type { Checkpoint, Covariable, Lost, Piece, RestoreRequest } from "./checkpoints.ts";
 import { type CovariableRow, chunksOf, fromRow, sha256 } from "./checksums.ts";
-import type { ChunkCheck, PackedChunk } from "./chunk-check.ts";
+import type { ChunkCheck, PackedChunk, Unchecked } from "./chunk-check.ts";
 import type { Statements } from "./statements.ts";
 
 /** `milliseconds` that a plan spends on reading large chunks that were not checked yet, and how many it reads at least. */
@@ -31,7 +31,7 @@ export interface Plan {
   /** groups of which not even the names are known */
   nameless: number;
   /** large chunks that are given out without having been checked, with the variables they are part of */
-  unchecked: { chunk: PackedChunk; names: string[] }[];
+  unchecked: Unchecked[];
 }
 
 export class Planner {

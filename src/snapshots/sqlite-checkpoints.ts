@@ -5,9 +5,10 @@ import { ClocheError } from "../shared/errors.ts";
 import { CheckpointRows } from "./checkpoint-rows.ts";
 import type { Checkpoint, CheckpointStore, LoadedFiles, Manifest, RestoreRequest } from "./checkpoints.ts";
 import { chunksOf, sha256, toRow } from "./checksums.ts";
-import { ChunkCheck, type PackedChunk } from "./chunk-check.ts";
+import { ChunkCheck, type PackedChunk, type Unchecked } from "./chunk-check.ts";
 import { suspect } from "./database.ts";
 import { Holdings } from "./holdings.ts";
+import { Notices } from "./notices.ts";
 import { PackWriter } from "./pack-writer.ts";
 import { Planner } from "./restore-plan.ts";
 import { Space } from "./space.ts";
@@ -63,7 +64,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #pinned = new Map<string, number>();
   /** heads of whose damage was told */
   readonly #toldOf = new Map<string, number | undefined>();
-  readonly #notices = new Map<string, string[]>();
+  readonly #notices = new Notices();
   #closed = false;
 
   constructor(options: CheckpointOptions) {
@@ -127,7 +128,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       this.#pinned.delete(session);
       for (const { pack, start } of added.values()) if (pack !== null) this.#check.trust(pack, start!);
       const notice = this.space.budget.notice();
-      if (notice) this.#tell(session, notice);
+      if (notice) this.#notices.add(session, notice);
       if (this.space.budget.isTight) this.space.relieve();
       return checkpoint;
     } catch (error) {
@@ -167,7 +168,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     if (found && found.id === id) found.cell = this.#rows.headCell(session) ?? found.cell;
     if (damaged.length > 0 && this.#toldOf.get(session) !== id) {
       this.#toldOf.set(session, id);
-      this.#tell(
+      this.#notices.add(
         session,
         found
           ? `The state after cell ${damaged[0]} is damaged on disk; the nearest before it that is whole is that after cell ${found.cell}.`
@@ -239,7 +240,8 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       const found = await this.#planner.plan(checkpoint, smallFile, held);
       const { request, damaged, nameless, unchecked } = found;
       this.#place(session, cell);
-      if (damaged.length > 0 || nameless > 0) this.#tell(session, damageSentence(cell, damaged, nameless));
+      if (damaged.length > 0 || nameless > 0)
+        this.#notices.add(session, damageSentence(cell, damaged, nameless));
       if (unchecked.length > 0) void this.#checkBehind(session, cell, unchecked);
       return request;
     } catch (error) {
@@ -248,9 +250,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   takeNotices(session: string): string[] {
-    const notices = this.#notices.get(session) ?? [];
-    this.#notices.delete(session);
-    return notices;
+    return this.#notices.take(session);
   }
 
   bytes(session: string): number {
@@ -374,34 +374,13 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   /** Looks at what a kernel was given unchecked, and says so where it was not what it had been. */
-  async #checkBehind(
-    session: string,
-    cell: number,
-    unchecked: { chunk: PackedChunk; names: string[] }[],
-  ): Promise<void> {
-    const damaged = new Set<string>();
-    try {
-      for (const { chunk, names } of unchecked) {
-        if (this.#closed) return;
-        if (this.#check.isTrusted(chunk) || (await this.#check.isSound(chunk))) continue;
-        if (this.#closed) return;
-        this.#check.quarantine(chunk);
-        for (const name of names) damaged.add(name);
-      }
-    } catch {
-      // The record was closed meanwhile.
-    }
-    if (damaged.size > 0)
-      this.#tell(
+  async #checkBehind(session: string, cell: number, unchecked: readonly Unchecked[]): Promise<void> {
+    const damaged = await this.#check.quarantineDamaged(unchecked, () => this.#closed);
+    if (damaged.length > 0)
+      this.#notices.add(
         session,
-        `${damageSentence(cell, [...damaged], 0)} They were brought back before that was found: do not trust their values.`,
+        `${damageSentence(cell, damaged, 0)} They were brought back before that was found: do not trust their values.`,
       );
-  }
-
-  #tell(session: string, sentence: string): void {
-    const notices = this.#notices.get(session) ?? [];
-    if (!notices.includes(sentence)) notices.push(sentence);
-    this.#notices.set(session, notices);
   }
 
   #guard<T>(work: () => T): T {

@@ -1,6 +1,6 @@
 // Stopping a running cell: from the request to the answer, for one that listens and for one that ignores SIGINT.
 import { setTimeout as sleep } from "node:timers/promises";
-import { GRACE_MS } from "../../../src/session/session.ts";
+import { GRACE_MS } from "../../../src/session/cell-ender.ts";
 import { type Bench, type BenchContext, type Figure, timed } from "../bench.ts";
 import { type ClocheServer, expectOk } from "../cloche-server.ts";
 import { spread } from "../statistics.ts";
