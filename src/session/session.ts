@@ -329,10 +329,11 @@ export class Session {
     this.touch();
     release();
     this.options.step?.("cell ended");
+    // At once, so that it is on record with the cell's state at the latest.
+    void this.ended.record(cell);
     setImmediate(() => {
       // Of a cell that was answered while it ran nobody has asked it: the next answer says it.
       void this.keeper.unkept(cell.number, 0);
-      void this.ended.record(cell);
       const view = cell.view();
       if (view.status === "lost") this.keeper.missed(cell.number);
       this.log.info("cell.ended", { cell: cell.number, status: view.status, ms: Math.round(view.duration) });

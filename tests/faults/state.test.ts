@@ -190,7 +190,7 @@ describe.skipIf(unable !== undefined)(`a disk that fails${unable ? ` (skipped: $
         writeFileSync(join(place.state, "install.json"), installation);
         place.write("note.txt", "a note");
         wire = await Wire.start(place);
-        await wire.exec("kept = 5; print('recorded')");
+        await wire.call("exec", { code: "kept = 5; print('recorded')", durable: true });
         execFileSync("sync", ["-f", place.state]);
         const running = wire.exec("import time; time.sleep(1); print('through')");
         await delay(400);

@@ -115,7 +115,14 @@ class Beside:
         self.cell, self._pid, self._shared, self._answer = cell, pid, shared, answer
         try:
             self._watch = high(pidfd_open(pid))
+        except ProcessLookupError:
+            self._watch = -1
         except OSError:
+            # It could not be watched: it must not go on beside what is taken down in its place.
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
             self._watch = -1
         return True
 
@@ -171,6 +178,8 @@ class Beside:
         self._exits_within(5.0)
 
     def _exits_within(self, seconds: float) -> bool:
+        if self._watch < 0:
+            return True
         waiting = poll()
         waiting.register(self._watch, POLLIN)
         return bool(waiting.poll(seconds * 1000))
