@@ -85,7 +85,6 @@ export class KernelChannel {
   private deaths = 0;
   /** cells that were on their way to a kernel that had ended, with why it did */
   private readonly missed = new Map<string, string>();
-  /** inspections under way, each with how to end it where its kernel dies */
   private readonly looks = new Looks({
     ask: (type, request, deadlineMs, what) =>
       this.ask("answer", (id) => this.send({ type, id, deaths: this.deaths }, request), deadlineMs, what),

@@ -25,12 +25,9 @@ export class EndedCells {
     this.options = options;
   }
 
-  /** The cell ended, and is to be put on record when there is time. */
-  hold(cell: Cell): void {
-    this.held.set(cell.number, cell);
-  }
-
+  /** Puts a cell that ended on record; until it is there, it is held. */
   async record(cell: Cell): Promise<void> {
+    this.held.set(cell.number, cell);
     const { session, store, note, step } = this.options;
     const { status, duration, text, error, dropped, images } = cell.view();
     try {

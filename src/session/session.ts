@@ -325,7 +325,6 @@ export class Session {
   /** Makes room for the next cell at once, and keeps what this one wrote after its answer is out. */
   private settle(cell: Cell, release: Release): void {
     this.current = undefined;
-    this.ended.hold(cell);
     this.touch();
     release();
     this.options.step?.("cell ended");

@@ -92,7 +92,7 @@ export class StateKeeper {
     this.coming.get(number)?.resolve(undefined);
     this.coming.delete(number);
     this.captured.get(number)?.unkept.resolve([]);
-    for (const entrance of this.room.splice(0)) entrance.resolve();
+    this.admit();
   }
 
   /** Files were loaded or removed: the next state speaks of others. */
@@ -109,7 +109,7 @@ export class StateKeeper {
     this.captured.clear();
     this.data = undefined;
     this.held = undefined;
-    for (const entrance of this.room.splice(0)) entrance.resolve();
+    this.admit();
   }
 
   chunk(name: string, data: Buffer): void {
@@ -136,7 +136,7 @@ export class StateKeeper {
     const written = this.commit(cell, capture).then((checkpoint) => {
       this.unwritten -= 1;
       waiting?.resolve(checkpoint);
-      for (const entrance of this.room.splice(0)) entrance.resolve();
+      this.admit();
     });
     this.written = Promise.all([this.written, written]);
   }
@@ -151,6 +151,11 @@ export class StateKeeper {
       await entrance.promise;
       signal.removeEventListener("abort", leave);
     }
+  }
+
+  /** Has those who wait look again whether they may begin. */
+  private admit(): void {
+    for (const entrance of this.room.splice(0)) entrance.resolve();
   }
 
   /** The state after `cell`, once it is on disk; waited for at most `ms` milliseconds. */

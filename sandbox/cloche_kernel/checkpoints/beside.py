@@ -9,6 +9,7 @@ and runs no hook of the session's. It speaks to the supervisor over a line of it
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import gc
 import mmap
@@ -116,14 +117,11 @@ class Beside:
         try:
             self._watch = high(pidfd_open(pid))
         except ProcessLookupError:
-            self._watch = -1
+            pass  # it has ended
         except OSError:
             # It could not be watched: it must not go on beside what is taken down in its place.
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
-            self._watch = -1
         return True
 
     def fileno(self) -> int:
