@@ -146,7 +146,17 @@ class Display:
         self.image(content, mime)
 
     def _plain(self, value: object) -> str:
+        if type(value) in _PLAIN_TYPES and not self._is_shown_otherwise():
+            # It has no method of its own that shows it, which IPython would look for format by format.
+            text = self._shell.display_formatter.formatters["text/plain"](value)  # type: ignore[union-attr]
+            return "" if text is None else str(text)
         return str(self._format(value, {"text/plain"}).get("text/plain", ""))
+
+    def _is_shown_otherwise(self) -> bool:
+        """Whether a cell taught IPython to show values of some type as something else than text."""
+        formatter = self._shell.display_formatter
+        assert formatter is not None
+        return bool(formatter.mimebundle_formatter.type_printers or formatter.ipython_display_formatter.type_printers)
 
     def _format(self, value: object, include: set[str] | None) -> dict[str, Any]:
         formatter = self._shell.display_formatter

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-# Bound here, so that a cell that replaces `json.dumps` does not replace ours.
-from json import JSONDecoder, dumps
+# Bound here, so that a cell that replaces them does not replace ours.
+from json import JSONDecoder, JSONEncoder
 from typing import Any
 
 from cloche_kernel.messages import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES
@@ -14,6 +14,7 @@ from cloche_kernel.messages import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES
 Header = dict[str, Any]
 
 _PREFIX = struct.Struct(">II")
+_encode_header = JSONEncoder(separators=(",", ":")).encode
 
 
 class FrameError(Exception):
@@ -22,7 +23,7 @@ class FrameError(Exception):
 
 def encode(header: Header, payload: bytes | memoryview = b"") -> bytes:
     """Bytes of one frame. Raises FrameError where a limit is passed."""
-    text = dumps(header, separators=(",", ":")).encode()
+    text = _encode_header(header).encode()
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise FrameError(f"a frame of {len(text)} + {len(payload)} bytes is over the limit")
     return b"".join((_PREFIX.pack(len(text), len(payload)), text, payload))

@@ -115,6 +115,7 @@ class Kernel:
         self._repairs = Repairs(shell)
         self._display = Display(shell, line)
         shell.display = self._display
+        shell.begins = interrupts.begin_code
         figures.connect(self._display)
         hostcalls.connect(line)
         self._proofs = Proofs(shell.user_ns, shell)
@@ -267,6 +268,7 @@ class Kernel:
     def _load(self, request: dict[str, Any]) -> tracebacks.Failure | None:
         from cloche_kernel import loading
 
+        self._interrupts.begin_code()
         try:
             loaded = loading.load(cast("loading.LoadRequest", request), self._memory)
         except loading.LoadError as error:

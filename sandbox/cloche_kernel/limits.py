@@ -6,6 +6,8 @@ from typing import Any
 
 from cloche_kernel import processes, quota
 
+#: seconds between two looks at the memory of a cell that runs
+WATCH_SECONDS = 0.05
 #: seconds between two looks at what /scratch holds
 _LOOK_SECONDS = 2.0
 
@@ -14,12 +16,16 @@ class Limits:
     def __init__(self, boot: dict[str, Any]) -> None:
         self._boot = boot
         self.next_look = 0.0
+        self._next_memory = 0.0
         self._scratch_is_full = False
 
     def excess(self, now: float, running: bool) -> str | None:
-        """Why the kernel has to end, where it has. `running`: a cell runs, and its memory is looked at each time."""
+        """Why the kernel has to end, where it has. `running`: a cell runs, and its memory is looked at more often."""
         due = now >= self.next_look
-        reason = self._memory() if self._boot["watchdog"] and (running or due) else None
+        reason = None
+        if self._boot["watchdog"] and (due or (running and now >= self._next_memory)):
+            self._next_memory = now + WATCH_SECONDS
+            reason = self._memory()
         if not due:
             return reason
         self.next_look = now + _LOOK_SECONDS

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 
 # Bound here, so that a cell that replaces them does not replace ours.
@@ -18,7 +19,6 @@ from os import _exit
 from os import write as _write
 from typing import Any, NoReturn
 
-from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.history import HistoryManager
@@ -26,6 +26,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
 from cloche_kernel import notebook_bars, tracebacks
+from cloche_kernel.cell_source import Compiler, Plain, may_await
 from cloche_kernel.display import Display
 
 
@@ -38,21 +39,6 @@ Refused.__module__ = "builtins"
 
 
 _NO_SCREEN = "There is no screen here; figures are shown as images by themselves."
-
-
-class _Compiler(CachingCompiler):
-    """Names a cell's code after its number, so that tracebacks and stack dumps speak of `cell 12`."""
-
-    cell = 0
-    _codes = 0
-
-    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
-        # Code that a cell compiles besides itself (%run, %timeit) gets a name of its own.
-        self._codes += 1
-        return f"<cell {self.cell}>" if self._codes == 1 else f"<cell {self.cell}, part {self._codes}>"
-
-    def begin(self, cell: int) -> None:
-        self.cell, self._codes = cell, 0
 
 
 class _DisplayHook(DisplayHook):
@@ -87,6 +73,9 @@ class Shell(InteractiveShell):
     display: Display | None = None
     quiet = False
     failure: tracebacks.Failure | None = None
+    plain: Plain | None = None
+    #: told when the first of a cell's code runs
+    begins: Callable[[], None] = staticmethod(lambda: None)
 
     def _tee(self, channel: str) -> Any:
         # IPython would keep every printed string for a history that Cloche does not use.
@@ -97,7 +86,7 @@ class Shell(InteractiveShell):
         self.failure = None
         self.quiet = False
         compiler = self.compile
-        assert isinstance(compiler, _Compiler)
+        assert isinstance(compiler, Compiler)
         compiler.begin(cell)
         stripped = code.rstrip()
         if stripped.endswith(";") or "#" in stripped.rpartition("\n")[2]:
@@ -107,6 +96,20 @@ class Shell(InteractiveShell):
             _write(2, b"A cell replaced how IPython runs code, so this kernel runs none any more.\n")
             _exit(1)
         return self.failure
+
+    def transform_cell(self, raw_cell: str) -> str:
+        source = self.plain.source(raw_cell) if self.plain is not None else None
+        return str(super().transform_cell(raw_cell)) if source is None else source
+
+    def should_run_async(self, raw_cell: str, *, transformed_cell: Any = None, **others: Any) -> bool:
+        # IPython would compile every cell once more to see.
+        return may_await(transformed_cell or raw_cell) and bool(
+            super().should_run_async(raw_cell, transformed_cell=transformed_cell, **others)
+        )
+
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> Any:
+        self.begins()
+        return await super().run_code(code_obj, result, async_=async_)
 
     def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
         kind, value, trace = self._get_exc_info(exc_tuple)
@@ -150,14 +153,15 @@ def build() -> Shell:
     config.InteractiveShell.colors = "NoColor"
     config.InteractiveShell.xmode = "Plain"
     config.HistoryManager.enabled = False
-    Shell.compiler_class = _Compiler
+    Shell.compiler_class = Compiler
     Shell.displayhook_class = _DisplayHook
     Shell.display_pub_class = _DisplayPublisher
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
     shell = Shell.instance(config=config, user_module=main)
-    shell.compile = _Compiler()
+    shell.compile = Compiler()
+    shell.plain = Plain(shell, shell.compile)
     builtins.input = _refuse_input
     getpass.getpass = _refuse_input
     for name in ("pip", "conda", "mamba", "micromamba", "uv"):

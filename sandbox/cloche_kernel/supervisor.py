@@ -24,7 +24,7 @@ from cloche_kernel.cell_output import CellOutput
 from cloche_kernel.forking import KernelProcess, Zygote, describe_exit
 from cloche_kernel.host_line import HostGone, HostLine
 from cloche_kernel.kernel_rules import KernelRules, refusal
-from cloche_kernel.limits import Limits
+from cloche_kernel.limits import WATCH_SECONDS, Limits
 from cloche_kernel.messages import FORWARDED_TYPES, KERNEL_TYPES, PROTOCOL_VERSION
 from cloche_kernel.read_buffer import ReadBuffer
 from cloche_kernel.startup import connect, read_boot
@@ -34,9 +34,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 #: awake ticks without a word from the host after which it is dead; a paused machine does not tick
 _TICK_SECONDS = 5.0
 _DEAD_AFTER_TICKS = 12
-#: seconds between progress lines, and between two looks of the memory watchdog
+#: seconds between progress lines
 _PROGRESS_SECONDS = 0.25
-_WATCH_SECONDS = 0.05
 #: seconds a zygote may take to import everything on a slow disk, and to fork
 _ZYGOTE_SECONDS = 60.0
 #: kernels in a row that may end before they are ready
@@ -108,7 +107,7 @@ class Supervisor:
         if self._output.cell is not None:
             due = min(due, self._limits.next_look)
             if self._boot["watchdog"] or self._output.last_line:
-                due = min(due, now + _WATCH_SECONDS)
+                due = min(due, now + WATCH_SECONDS)
         if self._fork_deadline is not None:
             due = min(due, self._fork_deadline)
         if self._kernel_reader.pending:

@@ -1,6 +1,6 @@
 // The log on disk: one JSON object a line, appended by any number of servers, rotated by size.
-// Each line is one append to whatever file bears the name, so no server holds on to a file that was rotated away.
-import { appendFileSync, closeSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+// Each line is one append to the file that bears the name, or bore it a moment ago: no server holds on to one for long.
+import { closeSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import type { LogFields, Logger, LogLevel } from "../shared/log.ts";
 import { type Redact, redactor } from "./redact.ts";
@@ -10,6 +10,8 @@ import type { Environment } from "./surroundings.ts";
 const MAX_BYTES = 5_242_880;
 /** Files kept, the current one included. */
 const MAX_FILES = 5;
+/** `milliseconds` after which a server looks which file bears the name now. */
+const HELD_MS = 500;
 /** Age at which a rotation's lock is taken for that of a dead process, in `milliseconds`. */
 const STALE_LOCK = 10_000;
 
@@ -68,6 +70,7 @@ class LogFile {
   readonly #maxBytes: number;
   readonly #stderr: (line: string) => void;
   #refused = false;
+  #held: { descriptor: number; size: number; since: number } | undefined;
 
   constructor(options: LogFileOptions & { stderr: (line: string) => void }) {
     this.#path = options.path;
@@ -83,17 +86,36 @@ class LogFile {
   write(level: LogLevel, line: string): void {
     if (LEVELS[level] >= LEVELS.warn) this.#stderr(line);
     try {
-      const length = Buffer.byteLength(line);
-      if (!this.#fits(length)) this.#rotate(length);
-      appendFileSync(this.#path, line, { mode: 0o600 });
+      const bytes = Buffer.from(line);
+      const file = this.#open(bytes.length);
+      writeSync(file.descriptor, bytes);
+      file.size += bytes.length;
       this.#refused = false;
     } catch (error) {
+      this.#letGo();
       if (!this.#refused)
         this.#stderr(
           `${JSON.stringify({ level: "warn", event: "log.unwritable", reason: String(error) })}\n`,
         );
       this.#refused = true;
     }
+  }
+
+  /** The file that takes `length` bytes more. */
+  #open(length: number): { descriptor: number; size: number } {
+    const now = performance.now();
+    const held = this.#held;
+    if (held && now - held.since < HELD_MS && held.size + length <= this.#maxBytes) return held;
+    this.#letGo();
+    if (!this.#fits(length)) this.#rotate(length);
+    const descriptor = openSync(this.#path, "a", 0o600);
+    this.#held = { descriptor, size: fstatSync(descriptor).size, since: now };
+    return this.#held;
+  }
+
+  #letGo(): void {
+    if (this.#held) closeSync(this.#held.descriptor);
+    this.#held = undefined;
   }
 
   #fits(length: number): boolean {

@@ -86,22 +86,15 @@ export class FrameReader {
 }
 
 function parseHeader(bytes: Buffer): unknown {
-  // Headers are flat by contract; refusing a second level here keeps depth out of the parser's hands.
-  let depth = 0;
-  let quoted = false;
-  for (let index = 0; index < bytes.length; index++) {
-    const byte = bytes[index];
-    if (quoted) {
-      if (byte === 0x5c) index++;
-      else if (byte === 0x22) quoted = false;
-    } else if (byte === 0x22) quoted = true;
-    else if ((byte === 0x7b || byte === 0x5b) && ++depth > 1) throw violation("a nested header");
-  }
+  let header: unknown;
   try {
-    return JSON.parse(bytes.toString("utf8"));
+    header = JSON.parse(bytes.toString("utf8"));
   } catch (cause) {
     throw violation("a header that is not JSON", cause);
   }
+  for (const key in header as object)
+    if (typeof (header as Record<string, unknown>)[key] === "object") throw violation("a nested header");
+  return header;
 }
 
 /** The one error a peer that breaks the protocol gets; it ends that session only. */

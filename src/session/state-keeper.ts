@@ -132,9 +132,11 @@ export class StateKeeper {
       this.held =
         staging === undefined || "failed" in capture ? undefined : { staging, digests: capture.members };
     }
-    this.unwritten += 1;
+    // One that equals the state before holds nothing that the disk lacks: no cell has to wait for it.
+    const weight = "same" in capture ? 0 : 1;
+    this.unwritten += weight;
     const written = this.commit(cell, capture).then((checkpoint) => {
-      this.unwritten -= 1;
+      this.unwritten -= weight;
       waiting?.resolve(checkpoint);
       this.admit();
     });

@@ -152,28 +152,27 @@ export class SqliteStore implements Store {
   beginCell(session: string, kind: CellKind, code: string): number {
     return this.#ahead(() => {
       const now = Date.now();
-      const next = this.#get<{ next: number; base: number }>(
-        `UPDATE session SET next_cell = next_cell + 1, had_state = 1, last_used_at = ? WHERE id = ?
-         RETURNING next_cell AS next, at_cell AS base`,
+      const begun = this.#get<{ cell: number }>(
+        `INSERT INTO cell (session, cell, kind, code, status, started_at, base)
+         SELECT id, next_cell, ?, ?, 'running', ?, at_cell FROM session WHERE id = ? RETURNING cell`,
+        kind,
+        code,
         now,
         session,
       );
-      if (!next)
+      if (!begun)
         throw new ClocheError("store.damaged", {
           message: `the record of this session is gone from ${this.path}`,
           hint: "Restart the client, so that the server opens the project afresh.",
         });
-      const cell = next.next - 1;
+      const { cell } = begun;
       this.#run(
-        "INSERT INTO cell (session, cell, kind, code, status, started_at, base) VALUES (?, ?, ?, ?, 'running', ?, ?)",
-        session,
+        "UPDATE session SET next_cell = ?, at_cell = ?, had_state = 1, last_used_at = ? WHERE id = ?",
+        cell + 1,
         cell,
-        kind,
-        code,
         now,
-        next.base,
+        session,
       );
-      this.#run("UPDATE session SET at_cell = ? WHERE id = ?", cell, session);
       return cell;
     });
   }

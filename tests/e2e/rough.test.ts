@@ -97,6 +97,18 @@ eachSandbox("rough handling", (kind) => {
     expect((await exec("early")).text).toBe("1");
   });
 
+  test("an interrupt that a hook of IPython's swallows still ends the cell behind it", async () => {
+    await exec(`
+      import time
+      def hook(info, ran=[]):
+          if not ran: ran.append(1), time.sleep(30)
+      get_ipython().events.register('pre_run_cell', hook)`);
+    const answer = await exec("ran = 1; time.sleep(60)", { wait_s: 1 });
+    const ended = await server.call("exec", { cell: answer.cell, stop: true });
+    expect(ended.status).toContain("interrupted");
+    expect((await exec("'ran' in globals()")).text).toBe("False");
+  });
+
   test("stopped by several at once, a stubborn cell costs one kernel, and the call behind it runs", async () => {
     const cell = await start(STUBBORN);
     const behind = exec("'behind'");
