@@ -12,7 +12,7 @@ import { PEER_PACKAGES } from "./peer-server.ts";
 const SANDBOX_REQUIREMENTS = fileURLToPath(new URL("../../sandbox/requirements.txt", import.meta.url));
 const SCRIPTS = fileURLToPath(new URL("references", import.meta.url));
 /** What the references use; versions of the sandbox's own packages are the sandbox's. */
-const FROM_SANDBOX = ["ipython", "numpy", "pandas", "pyarrow", "matplotlib", "cloudpickle"];
+const FROM_SANDBOX = ["ipython", "numpy", "pandas", "pyarrow", "matplotlib", "cloudpickle", "scikit-learn"];
 const OWN = ["ipykernel==7.4.0", "jupyter_client==8.10.0", "pyzmq==27.3.0", "dill==0.4.1"];
 
 export class ReferencePython {

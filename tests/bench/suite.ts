@@ -3,6 +3,7 @@ import type { Bench } from "./bench.ts";
 import { besideLoad } from "./benches/beside-load.ts";
 import { figures } from "./benches/figures.ts";
 import { keep } from "./benches/keep.ts";
+import { keepKinds } from "./benches/keep-kinds.ts";
 import { load } from "./benches/load.ts";
 import { memory } from "./benches/memory.ts";
 import { onePlusOne } from "./benches/one-plus-one.ts";
@@ -22,4 +23,5 @@ export const suite: readonly Bench[] = [
   figures,
   memory,
   keep,
+  keepKinds,
 ];

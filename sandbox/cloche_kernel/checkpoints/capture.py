@@ -207,6 +207,7 @@ class Checkpoints:
         self._manifests.learn(learned.said, self.groups)
         self._known |= learned.known
         self._elsewhere.learn(learned.elsewhere)
+        chunks.cuts.update(learned.cuts)
         if self._proof is not None:
             self._proof.proven |= learned.proven
 
@@ -250,6 +251,7 @@ class Checkpoints:
                 self._elsewhere.learned(),
                 self._manifests.said,
                 learned,
+                chunks.cuts,
             ), pieces
 
         # Said first: a fork may be done before this goes on.

@@ -42,7 +42,7 @@ class Cut:
     @classmethod
     def of(cls, values: dict[str, Any], taken: Taken) -> Cut:
         header = list(chunks.split_by_content(taken.header))
-        buffers = [list(chunks.split(buffer)) for buffer in taken.buffers]
+        buffers = [list(chunks.split_buffer(buffer)) for buffer in taken.buffers]
         digest = chunks.digest((sorted(values), _names(header), [_names(buffer) for buffer in buffers]))
         return cls(taken, digest, header, buffers, len(taken.header) + sum(part.nbytes for part in taken.buffers))
 
@@ -132,3 +132,5 @@ class Learned:
     said: Said
     #: structures that were proven
     proven: set[int]
+    #: where memory was cut
+    cuts: chunks.Cuts

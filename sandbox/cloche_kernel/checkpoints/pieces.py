@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from cloche_kernel.checkpoints import unwritten
-from cloche_kernel.checkpoints.chunks import CHUNK_BYTES
+from cloche_kernel.checkpoints.chunks import CHUNK_BYTES, name_of
 from cloche_kernel.checkpoints.contract import Mapped
 
 #: buffers and parts of buffers from this size on are mapped; smaller ones are read
@@ -73,8 +73,10 @@ class Pieces:
         else:
             before = 0
             made, spans = self._scattered(pieces, total)
-        unwritten.remember(made, before, total, names, CHUNK_BYTES, spans)
-        return memoryview(made)[before:]
+        view = memoryview(made)[before:]
+        if total >= unwritten.WORTH_ASKING and names[:1] == [name_of(view[:CHUNK_BYTES])]:
+            unwritten.remember(made, before, total, names, CHUNK_BYTES, spans)
+        return view
 
     def _in_one_piece(self, piece: Piece) -> tuple[Mapped, int, list[Span]]:
         """The memory, where in it the piece begins, and what of it is the file's."""

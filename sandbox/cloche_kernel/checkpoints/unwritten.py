@@ -47,6 +47,12 @@ def address_of(memory: Mapped) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
+def address_of_view(view: memoryview) -> int:
+    import numpy
+
+    return int(numpy.frombuffer(view, "u1").__array_interface__["data"][0])
+
+
 def remember(
     memory: Mapped, begin: int, size: int, names: list[str], each: int, spans: Iterable[tuple[int, int]]
 ) -> None:
@@ -72,8 +78,7 @@ def names_of(view: memoryview) -> list[str | None] | None:
         return None
     import numpy
 
-    address = int(numpy.frombuffer(view, "u1").__array_interface__["data"][0])
-    region = _regions.get(address)
+    region = _regions.get(address_of_view(view))
     if region is None or region.size != view.nbytes or region.memory() is None or not _is_told():
         return None
     try:

@@ -1,9 +1,10 @@
 // Keeping a session of 1.1 GB: the state after a small cell on disk, a small change of something large, going back,
 // opening a state beside the other; against writing the session down whole.
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { against, type Bench, type BenchContext, type Figure, interleave, timed } from "../bench.ts";
 import { type ClocheServer, expectOk } from "../cloche-server.ts";
+import { packedBytes } from "../kept-bytes.ts";
 import type { PythonPeer } from "../reference-python.ts";
 import type { ServingSandbox } from "../serving-sandboxes.ts";
 import { median, spread } from "../statistics.ts";
@@ -177,13 +178,6 @@ async function times(count: number, work: (round: number) => Promise<number>): P
   const found: number[] = [];
   for (let round = 0; round < count; round++) found.push(await work(round));
   return found;
-}
-
-/** Bytes of all packs below the state directory. */
-function packedBytes(state: string): number {
-  return readdirSync(state, { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".pack"))
-    .reduce((sum, path) => sum + statSync(join(state, path)).blocks * 512, 0);
 }
 
 function cellOf({ text }: Awaited<ReturnType<ClocheServer["call"]>>): number {
