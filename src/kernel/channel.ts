@@ -1,6 +1,5 @@
 // One kernel seen from the host: correlates what is asked with what comes back, and ends the session on a violation.
 // It knows messages and ids; it does not know sandboxes, sessions or stores.
-import { randomBytes } from "node:crypto";
 import { within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
 import { Orphans } from "./allowance.ts";
@@ -19,6 +18,7 @@ import {
   restored,
   type SandboxMessage,
 } from "./messages.ts";
+import { nonce } from "./nonce.ts";
 import { Questions } from "./questions.ts";
 import type { Received, Transport } from "./transport.ts";
 
@@ -403,18 +403,4 @@ export class KernelChannel {
     this.cells.delete(id);
     for (const call of cell?.end(outcome) ?? []) this.orphans.add(call);
   }
-}
-
-/** Text (payload of `answer`): about variables, or why not. */
-
-const NONCE_BYTES = 9;
-/** Random bytes in store: asking the system for nine at a time costs every cell a twentieth of its time. */
-let store = Buffer.alloc(0);
-
-/** An id nobody inside can guess before they see it. */
-export function nonce(): string {
-  if (store.length < NONCE_BYTES) store = randomBytes(256 * NONCE_BYTES);
-  const drawn = store.subarray(0, NONCE_BYTES);
-  store = store.subarray(NONCE_BYTES);
-  return drawn.toString("base64url");
 }

@@ -6,9 +6,10 @@ import type { Duplex } from "node:stream";
 import type { Limits, RunningSandbox, Sandbox, SandboxExit } from "../sandboxes/sandbox.ts";
 import { withDeadline, within } from "../shared/async.ts";
 import { asClocheError, ClocheError } from "../shared/errors.ts";
-import { type ChannelHandlers, KernelChannel, nonce } from "./channel.ts";
+import { type ChannelHandlers, KernelChannel } from "./channel.ts";
 import { violation } from "./framing.ts";
 import { PROTOCOL_VERSION, probeReport } from "./messages.ts";
+import { nonce } from "./nonce.ts";
 import { type Received, streamTransport, type Transport } from "./transport.ts";
 
 /** Directories of one sandbox on the host, made and removed by their owner. */

@@ -10,6 +10,7 @@ import { suspect } from "./database.ts";
 import { Holdings } from "./holdings.ts";
 import { Notices } from "./notices.ts";
 import { PackWriter } from "./pack-writer.ts";
+import { type Pending, PendingChunks } from "./pending-chunks.ts";
 import { Planner } from "./restore-plan.ts";
 import { Space } from "./space.ts";
 import { damageSentence, touched } from "./state-words.ts";
@@ -34,15 +35,6 @@ export interface CheckpointOptions {
   step?: (name: string) => void;
 }
 
-interface Added {
-  name: string;
-  sha256: Buffer;
-  size: number;
-  pack: number | null;
-  start: number | null;
-  data: Uint8Array | null;
-}
-
 export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #options: CheckpointOptions;
   readonly #statements: Statements;
@@ -53,9 +45,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   readonly #packs: PackWriter;
   /** What the states take of the disk, and how that becomes less. */
   readonly space: Space;
-  readonly #pending = new Map<string, Map<string, Added>>();
-  /** chunks of states whose commit has begun */
-  readonly #writing = new Map<string, Set<Map<string, Added>>>();
+  readonly #pending = new PendingChunks();
   /** the latest commit of each session: states are written in the order of their cells */
   readonly #turns = new Map<string, Promise<unknown>>();
   /** the head that each session's latest commit made, and its groups, which are known to be there */
@@ -82,13 +72,13 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       statements,
       check: this.#check,
       packWriter: this.#packs,
-      isExpected: (session, pack) => this.#expects(session, pack),
+      isExpected: (session, pack) => this.#pending.expects(session, pack),
       isPinned: (checkpoint) => [...this.#pinned.values()].includes(checkpoint),
     });
   }
 
   addChunk(session: string, name: string, data: Uint8Array): void {
-    const pending = this.#pendingOf(session);
+    const pending = this.#pending.of(session);
     if (pending.has(name) || this.#holdings.has(session, name)) return;
     const common = { name, sha256: sha256(data), size: data.length };
     this.#guard(() => {
@@ -101,10 +91,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
 
   async commit(session: string, cell: number, manifest: Manifest, data: LoadedFiles): Promise<Checkpoint> {
     // Taken now: what comes after belongs to the next state, and a kernel that dies takes nothing of this one with it.
-    const added = this.#pendingOf(session);
-    this.#pending.delete(session);
-    const writing = this.#writing.get(session) ?? new Set();
-    this.#writing.set(session, writing.add(added));
+    const added = this.#pending.take(session);
     const written = this.#inTurn(session, async () => {
       this.space.budget.spend(1_000 + 40 * manifest.members.length);
       this.#options.step?.("commit begun");
@@ -112,7 +99,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
       this.#options.step?.("packs synced");
       const checkpoint = this.#statements.atomically(() => {
         const made = this.#insert(session, cell, { ...manifest, data }, added);
-        this.#packs.seal(session, (pack) => this.#expects(session, pack, added));
+        this.#packs.seal(session, (pack) => this.#pending.expects(session, pack, added));
         this.#options.step?.("rows written");
         return made;
       });
@@ -134,7 +121,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     } catch (error) {
       throw this.#refused(session, error);
     } finally {
-      writing.delete(added);
+      this.#pending.written(session, added);
     }
   }
 
@@ -159,7 +146,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   }
 
   abandon(session: string): void {
-    this.#pending.delete(session);
+    this.#pending.abandon(session);
   }
 
   head(session: string): Checkpoint | undefined {
@@ -296,7 +283,7 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
     session: string,
     cell: number,
     manifest: Manifest & { data: LoadedFiles },
-    added: Map<string, Added>,
+    added: Pending,
   ): Checkpoint {
     for (const chunk of added.values())
       this.#statements.run(
@@ -354,23 +341,6 @@ export class SqliteCheckpoints implements CheckpointStore, Disposable {
   #makeHead(checkpoint: Checkpoint): Checkpoint {
     this.#statements.run("INSERT OR REPLACE INTO head VALUES (?, ?)", checkpoint.session, checkpoint.id);
     return checkpoint;
-  }
-
-  #pendingOf(session: string): Map<string, Added> {
-    let pending = this.#pending.get(session);
-    if (!pending) {
-      pending = new Map();
-      this.#pending.set(session, pending);
-    }
-    return pending;
-  }
-
-  /** Does a state that is on its way name something in this pack? */
-  #expects(session: string, pack: number, but?: Map<string, Added>): boolean {
-    const coming = [this.#pending.get(session), ...(this.#writing.get(session) ?? [])];
-    return coming.some(
-      (added) => added && added !== but && [...added.values()].some((chunk) => chunk.pack === pack),
-    );
   }
 
   /** Looks at what a kernel was given unchecked, and says so where it was not what it had been. */

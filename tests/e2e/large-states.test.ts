@@ -80,6 +80,31 @@ eachSandbox("large states", (kind) => {
     expect((await run("kept, len(records)")).text).toBe("([1, 2], 300000)");
   });
 
+  test("a session at three fifths of its memory limit is kept, changed and brought back", async () => {
+    const limited = await place.start({ args: ["--memory", "512MB"] });
+    const full = (code: string, args = {}) => limited.exec(code, { session: "full", ...args });
+    await full(`import numpy as np
+big = np.random.default_rng(7).random(20_000_000)
+records = [{'n': n, 's': str(n)} for n in range(150_000)]
+total = float(big.sum())`);
+    const used = await full("round(int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e9, 2)");
+    expect(Number(used.text)).toBeGreaterThan(0.3);
+    for (const change of ["records[7]['n'] = 'seven'", "big[5] = 0.5", "records[-1]['s'] = 'last'"]) {
+      const { status } = await full(change, { durable: true });
+      expect(status).toMatch(/: ok/);
+      expect(status).not.toContain("not on disk");
+    }
+    process.kill(limited.pid, "SIGKILL");
+    const again = await place.start({ args: ["--memory", "512MB"] });
+    const found = await again.exec(
+      "len(records), records[7]['n'], records[-1]['s'], float(big[5]), big.size",
+      {
+        session: "full",
+      },
+    );
+    expect(found.text).toMatch(/\(150000, 'seven', 'last', 0\.5, 20000000\)$/);
+  });
+
   test("a reset beside a running state waits for it or ends it, and going back to it works", async () => {
     const session = "reset";
     const run = (code: string, args = {}) => server.exec(code, { session, ...args });
