@@ -16,7 +16,7 @@ def look() -> _Parts:
     """Every part, cheaply; equal to an earlier look where nothing changed."""
     parts: _Parts = {
         "cwd": _directory(),
-        "environment": dict(os.environ),
+        "environment": _environment(),
         "path": list(sys.path),
         "recursion": sys.getrecursionlimit(),
         "random": random.getstate(),
@@ -34,7 +34,7 @@ def look() -> _Parts:
         parts["pandas"] = _flat(pandas._global_config)
     matplotlib = sys.modules.get("matplotlib")
     if matplotlib is not None:
-        parts["matplotlib"] = {key: _plain(value) for key, value in dict.items(matplotlib.rcParams)}
+        parts["matplotlib"] = _options(matplotlib.rcParams)
     return parts
 
 
@@ -66,6 +66,19 @@ def _directory() -> str:
         return os.getcwd()
     except OSError:
         return "/workspace"
+
+
+#: the environment as the system has it, and as texts
+_decoded: tuple[Any, dict[str, str]] = ({}, {})
+
+
+def _environment() -> dict[str, str]:
+    # Reading each variable takes longer than all else here, and none of them changes from cell to cell.
+    global _decoded
+    raw = dict(os.environ._data)  # type: ignore[attr-defined]
+    if _decoded[0] != raw:
+        _decoded = raw, dict(os.environ)
+    return _decoded[1]
 
 
 def _set_environment(value: dict[str, str]) -> None:
@@ -146,8 +159,12 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list) else value
+def _options(found: dict[str, Any]) -> dict[str, Any]:
+    """A copy, that of its lists included; taken past the methods of its class."""
+    copied = dict.copy(found)
+    for key in [key for key, value in copied.items() if type(value) is list]:
+        copied[key] = list(copied[key])
+    return copied
 
 
 def _set_pandas(value: dict[str, Any]) -> None:

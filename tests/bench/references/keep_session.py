@@ -8,6 +8,7 @@ milliseconds of one of these, in the namespace that `setup` makes (made once), a
 - fdatasync: write 4 KiB and wait for the disk.
 - read: read a file of as many bytes as the array `big` has, which lies in the page cache, into memory.
 - pass: the same as an array, and a sum over it.
+- sum: a sum over `big` in memory.
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ def _pass(module: types.ModuleType, path: str) -> None:
     numpy.fromfile(path).sum()
 
 
+def _sum(module: types.ModuleType, path: str) -> None:
+    module.big.sum()
+
+
 _WAYS: dict[str, Callable[[Any, str], None]] = {
     "dill": _dill,
     "cloudpickle": _cloudpickle,
@@ -100,6 +105,7 @@ _WAYS: dict[str, Callable[[Any, str], None]] = {
     "fdatasync": _fdatasync,
     "read": _read,
     "pass": _pass,
+    "sum": _sum,
 }
 
 if __name__ == "__main__":
