@@ -75,7 +75,7 @@ _decoded: tuple[Any, dict[str, str]] = ({}, {})
 def _environment() -> dict[str, str]:
     # Reading each variable takes longer than all else here, and none of them changes from cell to cell.
     global _decoded
-    raw = dict(os.environ._data)  # type: ignore[attr-defined]
+    raw = dict(getattr(os.environ, "_data", os.environ))
     if _decoded[0] != raw:
         _decoded = raw, dict(os.environ)
     return _decoded[1]
