@@ -34,8 +34,11 @@ needing("docker", "kill -9 of an engine", missing, () => {
     mortal = await Mortal.open(new Place("docker"), { DOCKER_HOST: engine.host });
   }, 600_000);
   afterAll(async () => {
-    await mortal?.[Symbol.asyncDispose]();
-    await engine?.[Symbol.asyncDispose]();
+    try {
+      await mortal?.[Symbol.asyncDispose]();
+    } finally {
+      await engine?.[Symbol.asyncDispose]();
+    }
   });
 
   /** Does `work` while the engine is killed at a step, and perhaps the server with it; then both are there again. */

@@ -1,10 +1,11 @@
 // A Docker engine of the tests' own, with the sandbox's image in it, which they may kill, freeze and start again.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { delay } from "../../src/shared/async.ts";
 import { findCommand } from "../../src/shared/find-command.ts";
+import { descendants } from "../e2e/left-behind.ts";
 import type { HeldEngine } from "../faults/engine-proxy.ts";
 import { availability, testConfig } from "../sandboxes/required.ts";
 
@@ -61,6 +62,21 @@ export class OwnEngine implements HeldEngine {
     const { process } = this;
     this.process = undefined;
     if (process && process.exitCode === null && process.signalCode === null) await once(process, "exit");
+    this.endHalfMade();
+  }
+
+  /** What was to become a container when the engine died waits for it for ever, and no engine asks for it again. */
+  private endHalfMade(): void {
+    const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    const shims = processes.filter((pid) => {
+      const command = commandOf(pid);
+      return command.includes("containerd-shim") && command.includes(`${this.root}/`);
+    });
+    for (const shim of shims) {
+      const inner = below(Number(shim));
+      if (inner.length > 0 && !inner.every((pid) => commandOf(pid).startsWith("runc init"))) continue;
+      for (const pid of [...inner, Number(shim)]) signal(pid, "SIGKILL");
+    }
   }
 
   freeze(): void {
@@ -126,6 +142,23 @@ export class OwnEngine implements HeldEngine {
     } catch {
       return false;
     }
+  }
+}
+
+/** Processes below one that may be gone. */
+function below(pid: number): number[] {
+  try {
+    return descendants(pid);
+  } catch {
+    return [];
+  }
+}
+
+function commandOf(pid: number | string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
   }
 }
 
