@@ -192,14 +192,17 @@ def is_declined(obj: Any, cls: type) -> bool:
 def _find_out_whether_plain(cls: Any) -> bool:
     if cls in copyreg.dispatch_table or classes.made_in_c(cls):
         return False
-    base = classes.solid_base(cls)
-    if base is not object and base not in _FILLED and base not in _MADE_WITH:
-        return False
-    if _new_needs_nothing(cls):
+    if not is_seen_whole(cls) or _new_needs_nothing(cls):
         return False
     own = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
     theirs = (owner for owner in cls.__mro__ if not classes.made_in_c(owner))
     return not any(name in owner.__dict__ for owner in theirs for name in own)
+
+
+def is_seen_whole(cls: type) -> bool:
+    """Whether instances are attributes, slots and the content of a builtin type, and nothing else."""
+    base = classes.solid_base(cls)
+    return base is object or base in _FILLED or base in _MADE_WITH
 
 
 def _new_needs_nothing(cls: Any) -> bool:
