@@ -91,9 +91,9 @@ def made_in_c(cls: type) -> bool:
 def _adds_memory(cls: type) -> bool:
     """Whether instances have more than those of the base, beside room for attributes and weak references."""
     base: Any = cls.__base__
-    room = bool(cls.__dictoffset__ and not base.__dictoffset__)
-    room += bool(cls.__weakrefoffset__ and not base.__weakrefoffset__)
-    return cls.__basicsize__ - base.__basicsize__ > _POINTER * room
+    attributes = cls.__dictoffset__ != 0 and base.__dictoffset__ == 0
+    references = cls.__weakrefoffset__ != 0 and base.__weakrefoffset__ == 0
+    return bool(cls.__basicsize__ - base.__basicsize__ > _POINTER * (attributes + references))
 
 
 def reduce_class(cls: type, scope: Scope) -> Reduced:
