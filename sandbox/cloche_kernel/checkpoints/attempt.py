@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.held import Cut
 from cloche_kernel.checkpoints.pickler import Taken, take
+from cloche_kernel.checkpoints.second_way import made_once
 from cloche_kernel.patience import TooLong, patiently
 
 
@@ -43,10 +44,8 @@ class Attempt:
             reason = ""
         if not first.spoken:
             return None, reason
-        second = self.scope()
-        second.by_content = True
-        other, _ = self._take(values, second)
-        if other is not None and not self._prove(other, values):
+        other = self._by_content(values)
+        if other is not None:
             if self.proof is not None:
                 self.proof.proven.add(_way(first))
             return other, ""
@@ -55,6 +54,23 @@ class Attempt:
             reason = self._prove(cut, values)
             return (None, reason) if reason else (cut, "")
         return None, reason
+
+    def _by_content(self, values: dict[str, Any]) -> Cut | None:
+        """What goes by what it holds, but for types of which each is made only once: those the proof finds."""
+        worded: frozenset[str] = frozenset()
+        while True:
+            scope = self.scope()
+            scope.by_content, scope.worded = True, worded
+            cut, _ = self._take(values, scope)
+            if cut is None:
+                return None
+            wrong = self._prove(cut, values)
+            if not wrong:
+                return cut
+            once = made_once(wrong)
+            if once <= worded:
+                return None
+            worded |= once
 
     def _take(self, values: dict[str, Any], scope: Scope) -> tuple[Cut | None, str]:
         try:

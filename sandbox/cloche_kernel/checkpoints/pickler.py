@@ -219,7 +219,8 @@ def _reduce_speaking(obj: Any, kind: type, scope: Scope) -> Any:
 
     if second_way.speaks(kind):
         scope.spoken.add(scope.asked)
-        return second_way.reduce_by_content(obj, scope) if scope.by_content else NotImplemented
+        by_content = scope.by_content and scope.asked not in scope.worded
+        return second_way.reduce_by_content(obj, scope) if by_content else NotImplemented
     if wrappers.is_unspoken(kind):
         scope.spoken.add(scope.asked)
         return wrappers.reduce_wrapper(obj, scope) if scope.by_content else NotImplemented

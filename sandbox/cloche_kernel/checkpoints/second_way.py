@@ -7,6 +7,7 @@ Here is what the proof could not see: numbers that stand for something outside o
 
 from __future__ import annotations
 
+import collections
 import enum
 import re
 import sys
@@ -40,6 +41,7 @@ _CALLS = frozenset(
 #: objects that are looked at for the numbers in what a library says, and how deep
 _MOST = 2_000
 _DEPTH = 4
+_ONCE = "their library makes each only once: "
 #: instances of one class that are asked whether each is made only once
 _MOST_ASKED = 16
 
@@ -65,7 +67,7 @@ def _find_out_whether_it_speaks(cls: type) -> bool:
 
 def reduce_by_content(obj: Any, scope: Scope) -> Reduced:
     """As an instance of a class of the session goes; NotImplemented where that may bring back something stale."""
-    if not _may_go(obj):
+    if not _may_go(obj) or id(obj) in _listed(type(obj), scope):
         return NotImplemented
     found = instances.reduce_instance(obj, scope)
     return (made, (found[0], found[1]), *found[2:])
@@ -98,11 +100,19 @@ def watched() -> Iterator[Callable[[], None]]:
 
 def _refuse_made_once(noted: list[Any]) -> None:
     asked: dict[type, int] = {}
+    once: set[str] = set()
     for found in noted:
         kind = type(found)
         asked[kind] = asked.get(kind, 0) + 1
         if asked[kind] <= _MOST_ASKED and _is_made_once(found):
-            raise NotKept(f"{kind.__module__}.{kind.__qualname__}: its library makes each of them only once")
+            once.add(f"{kind.__module__}.{kind.__qualname__}")
+    if once:
+        raise NotKept(_ONCE + " ".join(sorted(once)))
+
+
+def made_once(reason: str) -> frozenset[str]:
+    """The types that a refusal by `watched` is about."""
+    return frozenset(reason.partition(_ONCE)[2].split())
 
 
 def _is_made_once(thing: Any) -> bool:
@@ -136,6 +146,29 @@ def _may_go(obj: Any) -> bool:
         if left_out and (_leads_outside(cls) or (isinstance(name, str) and _HANDLE.search(name))):
             return False
     return True
+
+
+def _listed(cls: type, scope: Scope) -> set[int]:
+    """What lists, tables and weak sets of its module and of the class itself hold: what is not made by its library's
+    own hands would be missing there."""
+    found = scope.listed.get(cls)
+    if found is None:
+        found = scope.listed[cls] = set()
+        for owner in cls.__mro__:
+            module = sys.modules.get(owner.__module__)
+            if classes.made_in_c(owner) or _is_standard(owner) or module is None:
+                continue
+            for held in [*vars(module).values(), *owner.__dict__.values()]:
+                if isinstance(held, _LISTS) and len(held) <= _MOST_LISTED:
+                    found.update(id(part) for part in list(held))
+                    if isinstance(held, _TABLES):
+                        found.update(id(part) for part in list(held.values()))
+    return found
+
+
+_TABLES = (dict, weakref.WeakValueDictionary, weakref.WeakKeyDictionary)
+_LISTS = (*_TABLES, list, tuple, set, frozenset, weakref.WeakSet, collections.deque)
+_MOST_LISTED = 100_000
 
 
 def _find_numbers(things: Iterable[Any], found: set[int]) -> None:
