@@ -11,6 +11,8 @@ import ctypes
 import gc
 import sys
 import types
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cloche_kernel.checkpoints import classes
@@ -25,6 +27,7 @@ _MOST = 16
 _SMALL = 1 << 16
 #: what has one of these stands for something that is open
 _OPEN = ("fileno", "close", "__exit__", "__next__", "acquire")
+_VIEWS = ("keys", "values", "items")
 #: a word that is no object: an empty one, or -1 as a mark for what is not known yet
 _UNSET = (0, -1)
 
@@ -89,18 +92,28 @@ def reduce_wrapper(obj: Any, scope: Scope) -> Reduced:
 
 
 def wrapper(kind: type, words: list[tuple[Any, int]]) -> Any:
-    """An instance of `kind` with these words: its type is given the parts of it in their order, as many as it takes."""
+    """
+    An instance of `kind` with these words: its type is given the parts of it in their order, as many as it takes; or
+    the one object gives a view of itself.
+    """
     objects = [part for part, _ in words if part is not None]
     numbers = [word for part, word in words if part is None and word >= 0]
-    for count in range(len(numbers) + 1):
+    ways: list[Callable[[], Any]] = [partial(kind, *objects, *numbers[:count]) for count in range(len(numbers) + 1)]
+    if len(objects) == 1 and not numbers and classes.made_in_c(type(objects[0])):
+        ways += [partial(_view, objects[0], name) for name in _VIEWS]
+    for way in ways:
         try:
-            made = kind(*objects, *numbers[:count])
+            made = way()
         except Exception:
             continue
         found = words_of(made) if type(made) is kind else None
         if found is not None and _is_same(found, words):
             return made
     raise NotKept(f"{kind.__module__}.{kind.__qualname__}: its type makes another one of what it holds")
+
+
+def _view(held: Any, name: str) -> Any:
+    return getattr(held, name)()
 
 
 def _is_same(found: list[tuple[Any, int]], words: list[tuple[Any, int]]) -> bool:
