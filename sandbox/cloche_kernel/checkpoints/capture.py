@@ -11,22 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 
 # Bound here, so that a cell that replaces it does not replace ours.
 from json import dumps
-from typing import Any, Protocol
+from typing import Any
 
 from cloche_kernel import tracebacks
 from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, unwritten, workspace
 from cloche_kernel.checkpoints.affected import Affected
+from cloche_kernel.checkpoints.attempt import Attempt, Proof
 from cloche_kernel.checkpoints.beside import Beside, Lost, Send
 from cloche_kernel.checkpoints.bindings import Bindings
-from cloche_kernel.checkpoints.contract import NotKept, Scope
+from cloche_kernel.checkpoints.contract import Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
 from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned
 from cloche_kernel.checkpoints.kept_files import FILES, KeptFiles
 from cloche_kernel.checkpoints.manifests import Manifests
-from cloche_kernel.checkpoints.pickler import Taken, take
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
-from cloche_kernel.patience import TooLong, patiently
 
 #: name of a group that is no variable
 PROCESS = "\0process"
@@ -37,16 +36,6 @@ _SLOWER = 4
 #: objects, and seconds of last time, from which on the next cell does not wait for them: a fork takes about as long
 _MOST_OBJECTS = 100_000
 _MOST_SECONDS = 0.1
-
-
-class Proof(Protocol):
-    """Asks a fresh process whether what was taken comes back as it was; None, or why not."""
-
-    seconds: float
-    #: structures that need no proof any more
-    proven: set[int]
-
-    def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None: ...
 
 
 class Checkpoints:
@@ -323,22 +312,14 @@ class Checkpoints:
         for value in values.values():
             if type(value) is Placeholder:
                 return None, text_of(value)
-        scope = Scope.of(self._namespace, self._shell)
+        patience = _SECONDS * (_SLOWER if self._is_fork else 1)
+        attempt = Attempt(lambda: Scope.of(self._namespace, self._shell), self._proof, self._has, patience)
         try:
-            patience = _SECONDS * (_SLOWER if self._is_fork else 1)
-            cut = Cut.of(values, patiently(lambda: take(values, scope), patience))
-            wrong = self._proof(cut.taken, values) if self._proof is not None and not self._has(cut) else None
-            return (None, wrong) if wrong else (cut, "")
-        except NotKept as error:
-            return None, str(error)
-        except TooLong:
-            return None, f"writing it down takes longer than {_SECONDS:.0f} s"
+            return attempt(values)
         except MemoryError:
             if self._is_fork:
                 raise
             return None, "no memory is left to write it down"
-        except BaseException as error:
-            return None, f"{type(error).__name__}: {str(error)[:200]}"
 
     def _has(self, cut: Cut) -> bool:
         """Whether the host has every byte of it, so that it was proved when those were new."""

@@ -20,6 +20,8 @@ _HEAP_TYPE = 1 << 9
 #: Py_TPFLAGS_IMMUTABLETYPE and Py_TPFLAGS_DISALLOW_INSTANTIATION: only C modules make such
 _C_ONLY = 1 << 8 | 1 << 7
 
+_POINTER = 8
+
 _known: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
 
@@ -81,7 +83,17 @@ def made_in_c(cls: type) -> bool:
     if not cls.__flags__ & _HEAP_TYPE or cls.__flags__ & _C_ONLY:
         return True
     new = cls.__dict__.get("__new__")
-    return type(new) is types.BuiltinFunctionType and new.__self__ is cls
+    if type(new) is types.BuiltinFunctionType and new.__self__ is cls:
+        return True
+    return "__slots__" not in cls.__dict__ and _adds_memory(cls)
+
+
+def _adds_memory(cls: type) -> bool:
+    """Whether instances have more than those of the base, beside room for attributes and weak references."""
+    base: Any = cls.__base__
+    attributes = cls.__dictoffset__ != 0 and base.__dictoffset__ == 0
+    references = cls.__weakrefoffset__ != 0 and base.__weakrefoffset__ == 0
+    return bool(cls.__basicsize__ - base.__basicsize__ > _POINTER * (attributes + references))
 
 
 def reduce_class(cls: type, scope: Scope) -> Reduced:

@@ -54,6 +54,14 @@ class Scope:
     risky: bool = False
     #: an instance was met whose hash may be made of what it refers to
     hashed_by_user: bool = False
+    #: whether libraries' instances go by what they hold where their library says otherwise
+    by_content: bool = False
+    #: types of theirs that go by their library's word nevertheless
+    worded: frozenset[str] = frozenset()
+    #: class of a library → ids of what its module and the class keep lists of
+    listed: dict[type, set[int]] = field(default_factory=dict)
+    #: types of those that went, or would go, another way by that
+    spoken: set[str] = field(default_factory=set)
     #: the type of the library's value that was asked last how it is pickled
     asked: str = ""
 

@@ -115,7 +115,7 @@ def _reduce_by_base(obj: Any, cls: type, base: type, scope: Scope) -> Reduced:
         (rest[0] if rest else None, _state(obj, cls, None)),
         None,
         None,
-        (rebuild.fill_both),
+        rebuild.fill_both,
     )
 
 
@@ -192,14 +192,17 @@ def is_declined(obj: Any, cls: type) -> bool:
 def _find_out_whether_plain(cls: Any) -> bool:
     if cls in copyreg.dispatch_table or classes.made_in_c(cls):
         return False
-    base = classes.solid_base(cls)
-    if base is not object and base not in _FILLED and base not in _MADE_WITH:
-        return False
-    if _new_needs_nothing(cls):
+    if not is_seen_whole(cls) or _new_needs_nothing(cls):
         return False
     own = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
     theirs = (owner for owner in cls.__mro__ if not classes.made_in_c(owner))
     return not any(name in owner.__dict__ for owner in theirs for name in own)
+
+
+def is_seen_whole(cls: type) -> bool:
+    """Whether instances are attributes, slots and the content of a builtin type, and nothing else."""
+    base = classes.solid_base(cls)
+    return base is object or base in _FILLED or base in _MADE_WITH
 
 
 def _new_needs_nothing(cls: Any) -> bool:
@@ -221,15 +224,10 @@ def reduce_exception(error: BaseException, scope: Scope) -> Reduced:
     base = classes.solid_base(cls)
     if base.__module__ != "builtins":
         scope.note_library(cls)
-        return NotImplemented
+        return _reduce_library_exception(error, cls)
     descriptor: Any = rebuild.dict_descriptor(cls)
     attributes = descriptor.__get__(error, cls) if descriptor is not None else None
-    extra: dict[str, Any] = {
-        "args": error.args,
-        "cause": error.__cause__,
-        "context": error.__context__,
-        "suppressed": error.__suppress_context__,
-    }
+    extra = _error_parts(error)
     for name in _BUILTIN_EXTRAS:
         member: Any = getattr(base, name, None)
         if type(member) in (types.MemberDescriptorType, types.GetSetDescriptorType):
@@ -242,3 +240,25 @@ def reduce_exception(error: BaseException, scope: Scope) -> Reduced:
         made = (cls, base, error.message, list(error.exceptions))  # type: ignore[attr-defined]
     own = [slot for slot in slots_of(error, cls)]
     return rebuild.new_object, made, (attributes, own, extra), None, None, rebuild.fill_exception
+
+
+def _error_parts(error: BaseException) -> dict[str, Any]:
+    return {
+        "args": error.args,
+        "cause": error.__cause__,
+        "context": error.__context__,
+        "suppressed": error.__suppress_context__,
+    }
+
+
+def _reduce_library_exception(error: BaseException, cls: type) -> Reduced:
+    """As the library says of what it keeps in C; what every exception has, as for any other."""
+    if cls in copyreg.dispatch_table:
+        return NotImplemented
+    found = error.__reduce_ex__(5)
+    if not isinstance(found, tuple) or any(part is not None for part in found[3:]):
+        return NotImplemented
+    _, attributes, slots = state_of(error)
+    theirs = found[2] if len(found) > 2 else None
+    ours = (attributes, slots, _error_parts(error))
+    return rebuild.call, found[:2], (theirs, ours), None, None, rebuild.fill_library_exception

@@ -103,8 +103,8 @@ def members_of(cls: type) -> Any:
     return cls.__dict__
 
 
-def _reduce_match(match: re.Match[Any], scope: Scope) -> Reduced:
-    """By the search that finds it again."""
+def reduce_match(match: Any, scope: Scope) -> Reduced:
+    """By the search that finds it again; also where a library matches as `re` does."""
     pattern, place = match.re, (match.string, match.pos, match.endpos)
     for method in ("search", "match", "fullmatch"):
         if _same(getattr(pattern, method)(*place), match):
@@ -115,10 +115,13 @@ def _reduce_match(match: re.Match[Any], scope: Scope) -> Reduced:
     raise NotKept("a match of a regular expression that no search gives again")
 
 
-def _same(found: re.Match[Any] | None, match: re.Match[Any]) -> bool:
-    return found is not None and (found.regs, found.lastindex, found.pos, found.endpos) == (
-        match.regs, match.lastindex, match.pos, match.endpos,
-    )  # fmt: skip
+def _same(found: Any, match: Any) -> bool:
+    return found is not None and _read(found) == _read(match)
+
+
+def _read(match: Any) -> tuple[Any, ...]:
+    own = () if type(match) is re.Match else (match.allspans(), match.partial, match.fuzzy_counts, match.fuzzy_changes)
+    return match.regs, match.lastindex, match.pos, match.endpos, *own
 
 
 def match_again(pattern: re.Pattern[Any], method: str, string: Any, pos: int, endpos: int) -> Any:
@@ -188,7 +191,7 @@ REDUCERS: dict[type, Callable[[Any, Scope], Reduced]] = {
     **{kind: _reduce_dict_iterator for kind in (*_ITERATORS, *_REVERSED)},
     type(iter(set())): _reduce_set_iterator,
     types.MappingProxyType: _reduce_proxy,
-    re.Match: _reduce_match,
+    re.Match: reduce_match,
     memoryview: _reduce_memoryview,
     type(re.compile("").scanner("")): _refuse_scanner,  # type: ignore[attr-defined]
 }

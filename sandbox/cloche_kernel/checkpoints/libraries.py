@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cloche_kernel.checkpoints import duck, instances, rebuild
+from cloche_kernel.checkpoints import duck, instances, iterators, rebuild
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 
 _Reducer = Callable[[Any, Scope], Reduced]
@@ -175,6 +175,7 @@ _KNOWN: dict[tuple[str, str], _Reducer] = {
     ("lxml.etree", "_ElementTree"): _reduce_element_tree,
     ("lxml.etree", "XPath"): _reduce_xpath,
     ("_json", "Scanner"): _reduce_json_scanner,
+    ("_regex", "Match"): iterators.reduce_match,
     ("pyarrow._compute", "FunctionOptions"): _reduce_compute_options,
     **duck.KNOWN,
 }

@@ -208,8 +208,23 @@ def reduce_value(obj: Any, scope: Scope) -> Any:
     if found is not NotImplemented:
         return found
     scope.note_library(kind)
-    plain = instances.is_plain(kind) or instances.is_declined(obj, kind)
-    return instances.reduce_instance(obj, scope) if plain else NotImplemented
+    if instances.is_plain(kind) or instances.is_declined(obj, kind):
+        return instances.reduce_instance(obj, scope)
+    return _reduce_speaking(obj, kind, scope)
+
+
+def _reduce_speaking(obj: Any, kind: type, scope: Scope) -> Any:
+    """As its library says; where that was tried in vain, by what it holds."""
+    from cloche_kernel.checkpoints import second_way, wrappers
+
+    if second_way.speaks(kind):
+        scope.spoken.add(scope.asked)
+        by_content = scope.by_content and scope.asked not in scope.worded
+        return second_way.reduce_by_content(obj, scope) if by_content else NotImplemented
+    if wrappers.is_unspoken(kind):
+        scope.spoken.add(scope.asked)
+        return wrappers.reduce_wrapper(obj, scope) if scope.by_content else NotImplemented
+    return NotImplemented
 
 
 _straight: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()

@@ -19,6 +19,7 @@ from typing import Any
 
 import xxhash
 
+from cloche_kernel.checkpoints import second_way
 from cloche_kernel.checkpoints.compare import Digest, digest, explain
 from cloche_kernel.checkpoints.digests import kinds as _warm
 from cloche_kernel.checkpoints.digests.walk import ATOMS, known_things
@@ -166,8 +167,10 @@ class Proofs:
 
 def _describe(header: bytes, buffers: list[Any], request: dict[str, Any], namespace: dict[str, Any], shell: Any) -> Any:
     """In the process that reads: what came back, described."""
-    values = give(header, buffers, namespace, shell)
+    with second_way.watched() as ask:
+        values = give(header, buffers, namespace, shell)
     found = digest(values, namespace, shell, request["trace"])
+    ask()
     return [found.hex, sorted(found.opaque), [list(line) for line in found.lines]]
 
 

@@ -151,13 +151,23 @@ def call(function: Any, arguments: tuple[Any, ...]) -> Any:
 def fill_both(made: Any, state: tuple[Any, Any]) -> None:
     """What the library's class says of its state, as pickle does it, and then attributes and slots."""
     theirs, ours = state
+    _set_theirs(made, theirs)
+    fill_object(made, ours)
+
+
+def fill_library_exception(made: BaseException, state: tuple[Any, Any]) -> None:
+    theirs, ours = state
+    _set_theirs(made, theirs)
+    fill_exception(made, ours)
+
+
+def _set_theirs(made: Any, theirs: Any) -> None:
     if hasattr(type(made), "__setstate__") and theirs is not None:
         made.__setstate__(theirs)
     elif theirs is not None:
         plain, slots = theirs if isinstance(theirs, tuple) and len(theirs) == 2 else (theirs, None)
         for name, value in {**(plain or {}), **(slots or {})}.items():
             setattr(made, name, value)
-    fill_object(made, ours)
 
 
 def fill_object(made: Any, state: tuple[Any, ...]) -> None:

@@ -123,6 +123,12 @@ def _scanner(walk: Walk, thing: Any) -> list[Any]:
     return [walk.ref(getattr(thing, name)) for name in names]
 
 
+def _match(walk: Walk, thing: Any) -> list[Any]:
+    """A match of `regex`, which may be a fuzzy one or a part of one."""
+    found = (thing.pos, thing.endpos, thing.regs, thing.lastindex, thing.allspans(), thing.partial)
+    return [walk.ref(thing.re), walk.ref(thing.string), repr((*found, thing.fuzzy_counts, thing.fuzzy_changes))]
+
+
 def _elsewhere(walk: Walk, thing: Any) -> list[Any]:
     """It derives from a builtin type and keeps nothing there, but in its attributes."""
     return []
@@ -138,6 +144,7 @@ _CONTENT: dict[str, Describe] = {
     "lxml.etree._ElementTree": _document,
     "builtins.ImagingCore": _pixels,
     "_json.Scanner": _scanner,
+    "_regex.Match": _match,
     "_duckdb._sqltypes.DuckDBPyType": _written,
     "polars.dataframe.frame.DataFrame": _polars_frame,
     "polars.series.series.Series": _polars_series,

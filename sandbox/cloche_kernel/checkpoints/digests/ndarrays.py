@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 from cloche_kernel.checkpoints.digests.walk import Describe, Walk
@@ -85,12 +87,18 @@ def _scalar(walk: Walk, scalar: Any) -> list[Any]:
     return [*parts, scalar.tobytes()]
 
 
+def _is_library(name: str, module: Any) -> bool:
+    return name != "__main__" and type(module) is types.ModuleType and getattr(module, "__spec__", None) is not None
+
+
 def _ufunc(walk: Walk, ufunc: Any) -> list[Any]:
     import numpy
 
     name = str(ufunc.__name__)
     if vars(numpy).get(name) is ufunc:
         return ["numpy", name]
+    if any(vars(module).get(name) is ufunc for key, module in list(sys.modules.items()) if _is_library(key, module)):
+        return ["named", name, ufunc.nin, ufunc.nout, ufunc.types, ufunc.signature, ufunc.__doc__]
     try:
         reduced: Any = ufunc.__reduce__()
     except Exception:

@@ -10,7 +10,9 @@ from typing import Any
 
 from cloche_kernel.checkpoints.classes import made_in_c
 from cloche_kernel.checkpoints.digests.code import is_by_value
+from cloche_kernel.checkpoints.digests.unordered import by_key, has_no_order
 from cloche_kernel.checkpoints.digests.walk import ATOMS, Walk
+from cloche_kernel.checkpoints.wrappers import is_unspoken, words_of
 
 _POINTER = 8
 _MEMORY = re.compile(r"^_+(hash|cached?|memo)(_|$)|_(hash|cache|memo)$")
@@ -114,8 +116,13 @@ def describe_hidden(walk: Walk, thing: Any, kind: type, else_slots: list[tuple[s
     except Exception:
         if else_slots is not None:
             return describe_slots(walk, thing, else_slots)
+        words = words_of(thing) if is_unspoken(kind) else None
+        if words is not None:
+            return ["words", [word if part is None else walk.ref(part) for part, word in words]]
         walk.note_opaque(kind)
         return ["opaque", sorted(readable, key=lambda part: str(part[0]))]
+    if has_no_order(kind):
+        reduced = by_key(reduced, len(thing))
     walk.keep.append(reduced)
     return [sorted(readable, key=lambda part: str(part[0])), describe_reduced(walk, reduced)]
 
