@@ -21,7 +21,7 @@ from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import NotKept, Scope
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
-from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned
+from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned, lost_entry
 from cloche_kernel.checkpoints.kept_files import FILES, KeptFiles
 from cloche_kernel.checkpoints.manifests import Manifests
 from cloche_kernel.checkpoints.pickler import Taken, take
@@ -135,6 +135,8 @@ class Checkpoints:
 
     def may_lose(self, code: str) -> bool:
         """A quick guess whether the cell that ran `code` made something that cannot be kept."""
+        if self.groups.displaced():
+            return True
         if not suspects.may_bind(code):
             return False
         names = self._affected.names_in(code)
@@ -153,7 +155,7 @@ class Checkpoints:
         if hidden is not None:
             hidden |= self.modules.names()
         now = self._values(self._affected.by(code, changed, gone, hidden, self.groups))
-        touched = {name for name in gone | self._modules_gone() if name in self.groups}
+        touched = {name for name in gone | self._modules_gone() if name in self.groups} | self.groups.displaced()
         for name in now:
             if name in self.groups:
                 touched |= self.groups[name].names
@@ -349,19 +351,17 @@ class Checkpoints:
         mentions = None if taken.risky else taken.mentions
         described = {"digest": cut.digest, "names": sorted(values), "header": header, "buffers": buffers,
                      "bytes": cut.size, "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
-        return self.groups.add(Group(frozenset(values), cut.digest, mentions, described))
+        return self.groups.add(Group(frozenset(values), cut.digest, mentions, described, files=taken.files))
 
     def _lose(self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]) -> Group:
         lost = {}
         for name, value in values.items():
             old = before[name].lost.get(name) if name in before else None
-            same = old is not None and old["reason"] == reason and name not in self._rebound
             if old is not None and type(value) is Placeholder:
                 lost[name] = old
                 continue
-            kind = type(value)
-            entry = {"type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")[:200]}
-            lost[name] = {**entry, "reason": reason[:400], "cell": old["cell"] if old and same else cell}
+            same = old is not None and old["reason"] == reason and name not in self._rebound
+            lost[name] = lost_entry(type(value), reason, old["cell"] if old and same else cell)
         digest = chunks.digest(("lost", sorted(lost.items(), key=lambda item: item[0]), cell))
         return self.groups.add(Group(frozenset(values), digest, None, None, lost))
 

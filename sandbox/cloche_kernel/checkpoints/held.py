@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloche_kernel.checkpoints import chunks
+from cloche_kernel.checkpoints.files import Places, are_in_place
 from cloche_kernel.checkpoints.pickler import Taken
 
 
@@ -24,9 +25,17 @@ class Group:
     kin: frozenset[str] = frozenset()
     #: seconds that taking it down took
     seconds: float = 0.0
+    #: files of the session that are open in it
+    files: Places = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kin = self.kin or self.names
+
+
+def lost_entry(kind: type, reason: str, cell: int) -> dict[str, Any]:
+    """What a state says of a value of that type that cell `cell` made and that could not be kept."""
+    named = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    return {"type": named[:200], "reason": reason[:400], "cell": cell}
 
 
 @dataclass
@@ -66,6 +75,8 @@ class Groups(dict[str, Group]):
         self._holds: dict[str, int] = {}
         self._members: dict[str, int] = {}
         self._losing: dict[str, Group] = {}
+        #: groups in which a file is open, by each of their names
+        self._with_files: dict[str, Group] = {}
 
     def add(self, group: Group) -> Group:
         self.edition = next(_editions)
@@ -73,6 +84,8 @@ class Groups(dict[str, Group]):
             self[name] = group
             if group.lost:
                 self._losing[name] = group
+            if group.files:
+                self._with_files[name] = group
         if group.described is not None:
             self._members[group.digest] = self._members.get(group.digest, 0) + len(group.names)
         return group
@@ -88,6 +101,7 @@ class Groups(dict[str, Group]):
             return
         self.edition = next(_editions)
         self._losing.pop(name, None)
+        self._with_files.pop(name, None)
         self.holds -= self._holds.pop(name, 0)
         if group.described is not None:
             self._members[group.digest] -= 1
@@ -102,6 +116,11 @@ class Groups(dict[str, Group]):
 
     def holds_of(self, names: Iterable[str]) -> dict[str, int]:
         return {name: self._holds[name] for name in names if name in self._holds}
+
+    def displaced(self) -> set[str]:
+        """Kin of groups with an open file that is gone from its path, or that another took the place of."""
+        gone = [group.kin for group in self._with_files.values() if not are_in_place(group.files)]
+        return {name for kin in gone for name in kin if name in self}
 
     def members(self) -> list[str]:
         """Digests of what is kept."""

@@ -48,7 +48,10 @@ _Reducer = Callable[[Any, Scope], Reduced]
 
 @dataclass
 class Taken:
-    """What a group of names became. `mentions`: names its functions speak of; `kinds`: types that went by reduce."""
+    """
+    What a group of names became. `mentions`: names its functions speak of; `kinds`: types that went by reduce; `files`:
+    the files that are open in it.
+    """
 
     header: bytes
     buffers: list[memoryview] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Taken:
     risky: bool = False
     #: nothing but builtin values: containers, numbers, texts
     plain: bool = False
+    files: files.Places = field(default_factory=dict)
 
 
 def take(values: dict[str, Any], scope: Scope) -> Taken:
@@ -69,7 +73,8 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
     header = target.getvalue()
     if len(header) > CHUNK_BYTES:
         header = unframed(header)
-    return Taken(header, buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky, not scope.met_more)
+    mentions, kinds = frozenset(scope.mentions), frozenset(scope.kinds)
+    return Taken(header, buffers, mentions, kinds, scope.risky, not scope.met_more, scope.files)
 
 
 def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
-from cloche_kernel.checkpoints.files import flush
+from cloche_kernel.checkpoints.files import flush, noting
 from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
@@ -50,6 +50,8 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     the session should have as they are to be.
     """
     live = _still_live(request, state)
+    if not state.files.are_as_kept():
+        live = {digest: group for digest, group in live.items() if FILES not in group.names}
     with Pieces(request["files"]) as pieces:
         files = _wanted_files(request, live, state, pieces)
         stale = files.stale_modules(live, state)
@@ -93,12 +95,14 @@ def _restore(
             kept.append(group)
             continue
         try:
-            values.update(_read(member, pieces, namespace, shell))
+            with noting() as opened:
+                values.update(_read(member, pieces, namespace, shell))
         except BaseException as error:
             for name in member["names"]:
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
         fresh.append(_group_of(member))
+        fresh[-1].files = opened
     for name in [name for name in values if _is_of_module(name)]:
         try:
             modules.put_back(name, values.pop(name))
@@ -131,10 +135,11 @@ def _still_live(request: dict[str, Any], state: Checkpoints) -> dict[str, Group]
     """Groups that the kernel holds as they are asked for, and all that they share something with too."""
     wanted = {member["digest"] for member in request["members"]}
     wanted.update(request["held"], request["tokens"].values())
+    displaced = state.groups.displaced()
     live = {}
     for group in state.groups.values():
         kin = [state.groups[name] for name in group.kin if name in state.groups]
-        if group.digest in wanted and all(other.digest in wanted for other in kin):
+        if group.digest in wanted and not group.names & displaced and all(other.digest in wanted for other in kin):
             live[group.digest] = group
     return live
 
