@@ -16,6 +16,7 @@ from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
+from cloche_kernel.checkpoints.default_database import DEFAULT, NAME
 from cloche_kernel.checkpoints.files import flush, noting
 from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.kept_files import FILES
@@ -85,6 +86,8 @@ def _restore(
     _put_back_process(request, kept, pieces, state, namespace, shell, result)
     for name in sorted(name for member in request["members"] for name in member["names"] if _is_of_module(name)):
         modules.load(name)
+    if not any(NAME in group.names for group in live.values()):
+        DEFAULT.begin_anew()
     values: dict[str, Any] = {}
     for member in request["members"]:
         if not _is_of_variables(member["names"]):
@@ -94,6 +97,7 @@ def _restore(
         if group is not None:
             kept.append(group)
             continue
+        DEFAULT.was_read = False
         try:
             with noting() as opened:
                 values.update(_read(member, pieces, namespace, shell))
@@ -102,7 +106,8 @@ def _restore(
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
         fresh.append(_group_of(member))
-        fresh[-1].files = opened
+        fresh[-1].files, fresh[-1].database = opened, DEFAULT.edition if DEFAULT.was_read else 0
+    values.pop(NAME, None)
     for name in [name for name in values if _is_of_module(name)]:
         try:
             modules.put_back(name, values.pop(name))
@@ -232,19 +237,22 @@ def _place_lost(
     """Placeholders for what was not kept, except where the live value is that very one still."""
     entries: dict[str, dict[str, Any]] = dict(request["lost"])
     for name, reason in result.failed.items():
-        if not name.startswith("\0"):
+        if not name.startswith("\0") or name == NAME:
             entries[name] = {"type": "value", "reason": f"reading it back failed: {reason}", "cell": 0}
     tokens = request.get("tokens", {})
     live = _still_live(request, state)
     for name, entry in entries.items():
-        if name.startswith("\0"):
+        if name.startswith("\0") and name != NAME:
             continue
         group = live.get(tokens.get(name, ""))
-        if group is not None and name in group.lost and name in state.visible():
+        if group is not None and name in group.lost and (name in state.visible() or name == NAME):
             kept.append(group)
             continue
         made = f", made in cell {entry['cell']}," if entry["cell"] else ""
-        values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
+        if name == NAME:
+            result.notes.append(f"{name[1:]} is empty now, and was not kept: {entry['reason']}")
+        else:
+            values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
         # Under a token of its own: it is not what the cell made.
         fresh.append(Group(frozenset({name}), f"placeholder:{name}:{entry['cell']}", None, None, {name: entry}))
 
