@@ -19,6 +19,7 @@ import threadpoolctl
 from cloche_kernel import figures, hostcalls, tracebacks
 from cloche_kernel.checkpoints.beside import Beside
 from cloche_kernel.checkpoints.capture import Checkpoints
+from cloche_kernel.checkpoints.default_database import DEFAULT
 from cloche_kernel.checkpoints.proof import Proofs
 from cloche_kernel.display import Display
 from cloche_kernel.forking import BROKEN, OUT_OF_MEMORY
@@ -137,6 +138,7 @@ class Kernel:
         from cloche_kernel.loading import engine
 
         engine.connection(self._memory)
+        DEFAULT.begin()
 
     def serve(self, cpus: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))

@@ -4,6 +4,7 @@ import { formatSize } from "../config/sizes.ts";
 import { type Branch, timeline } from "../session/timeline.ts";
 import { printable } from "../shared/printable.ts";
 import type { History, PastCell } from "../snapshots/history.ts";
+import { plain } from "../snapshots/state-words.ts";
 import { type CliContext, JSON_OPTION, PROJECT_OPTION } from "./context.ts";
 import { configOf, openSession } from "./one-session.ts";
 import { columns, count } from "./text.ts";
@@ -59,7 +60,7 @@ export function historyText(name: string, history: History): string {
 
 function row(cell: PastCell, indent: string, isHere: boolean): string[] {
   const touched = cell.touched ?? [];
-  const names = touched.map((name) => (name === "\0files" ? "/workspace" : name));
+  const names = touched.map((name) => (name === "\0files" ? "/workspace" : plain(name)));
   const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : "";
   return [
     `${indent}${cell.cell}${isHere ? " <- here" : ""}`,

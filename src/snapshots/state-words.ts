@@ -8,9 +8,14 @@ export function touched(cell: number, { groups, lost }: Manifest): string[] {
   return [...names].filter((name) => name !== "\0process").sort();
 }
 
+/** What stands for something that is no variable begins with a NUL: "\0module m". */
+export function plain(name: string): string {
+  return name.startsWith("\0") ? name.slice(1) : name;
+}
+
 /** What of the state after `cell` is damaged: variables, and groups of which not even names are known. */
 export function damageSentence(cell: number, names: string[], nameless: number): string {
-  const variables = names.filter((name) => !name.startsWith("\0"));
+  const variables = names.filter((name) => name !== "\0files" && name !== "\0process").map(plain);
   const parts = [
     ...(variables.length > 0 ? [`the bytes of ${variables.slice(0, 20).join(", ")}`] : []),
     ...(variables.length > 20 ? [`${variables.length - 20} more`] : []),

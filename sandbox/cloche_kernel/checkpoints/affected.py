@@ -64,6 +64,11 @@ class Affected:
         return type(self._namespace.get(name)) is ModuleType
 
 
+def calls_something(code: str) -> bool:
+    """Whether it may reach anything that has no name."""
+    return "(" in code or "import" in code or "%" in code or "!" in code or "[" in code or "." in code
+
+
 def _speaks_of(name: str, spoken: frozenset[str], reached: set[str], groups: Groups) -> bool:
     """Whether a cell's code or what it reaches does."""
     return name in spoken or any(name in (groups[other].mentions or ()) for other in reached)

@@ -15,14 +15,15 @@ from typing import Any
 
 from cloche_kernel import tracebacks
 from cloche_kernel.checkpoints import chunks, modules, process_state, suspects, unwritten, workspace
-from cloche_kernel.checkpoints.affected import Affected
+from cloche_kernel.checkpoints.affected import Affected, calls_something
 from cloche_kernel.checkpoints.attempt import Attempt, Proof
 from cloche_kernel.checkpoints.beside import Beside, Lost, Send
 from cloche_kernel.checkpoints.bindings import Bindings
 from cloche_kernel.checkpoints.contract import Scope
+from cloche_kernel.checkpoints.default_database import DEFAULT, NAME
 from cloche_kernel.checkpoints.elsewhere import Elsewhere
 from cloche_kernel.checkpoints.groups import Partition, TooMany, partition
-from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned
+from cloche_kernel.checkpoints.held import Cut, Group, Groups, Learned, lost_entry
 from cloche_kernel.checkpoints.kept_files import FILES, KeptFiles
 from cloche_kernel.checkpoints.manifests import Manifests
 from cloche_kernel.checkpoints.placeholder import Placeholder, text_of
@@ -111,6 +112,7 @@ class Checkpoints:
         self._process = process_state.look()
         self.bindings.changed()
         self.files.look_again()
+        DEFAULT.rebase(NAME in self.groups and NAME not in self.groups[NAME].lost)
 
     def forget(self) -> None:
         """The host has nothing any more: the next checkpoint sends everything."""
@@ -124,6 +126,8 @@ class Checkpoints:
 
     def may_lose(self, code: str) -> bool:
         """A quick guess whether the cell that ran `code` made something that cannot be kept."""
+        if self.groups.displaced() or DEFAULT.may_be_lost():
+            return True
         if not suspects.may_bind(code):
             return False
         names = self._affected.names_in(code)
@@ -142,12 +146,13 @@ class Checkpoints:
         if hidden is not None:
             hidden |= self.modules.names()
         now = self._values(self._affected.by(code, changed, gone, hidden, self.groups))
-        touched = {name for name in gone | self._modules_gone() if name in self.groups}
+        around = code is None or self._forgotten or bool(now) or bool(gone) or calls_something(code)
+        now.update(DEFAULT.look() if around else {})
+        touched = {name for name in gone | self._modules_gone() if name in self.groups} | self.groups.displaced()
         for name in now:
             if name in self.groups:
                 touched |= self.groups[name].names
         now.update(self._values(touched - now.keys()))
-        around = code is None or self._forgotten or bool(now) or bool(gone) or _calls_something(code)
         parts = self._parts(now, touched) if now else None
         fresh: list[Group] = []
         if now and parts is None and self._beside is not None and not self._forks_failed and self._beside.fits():
@@ -263,6 +268,7 @@ class Checkpoints:
                 fresh += self._take_kin(cell, names, now, before)
             self.groups.hold(parts.holds)
             del parts
+            DEFAULT.rebase()
         self._elsewhere.look(self.groups.holds, lambda: self._values(None), ours)
         return fresh
 
@@ -273,10 +279,10 @@ class Checkpoints:
     def _values(self, names: Iterable[str] | None) -> dict[str, Any]:
         """Variables by name, those of modules of the session's included; None: all."""
         if names is None:
-            return {**self.visible(), **self.modules.values()}
+            return {**self.visible(), **self.modules.values(), **DEFAULT.values()}
         found = {name: self._namespace[name] for name in names if self.bindings.shows(name)}
-        held = self.modules.values()
-        return {**found, **held} if held else found
+        found.update(DEFAULT.values() if NAME in names else {})
+        return found | self.modules.values()
 
     def _take_kin(
         self, cell: int, names: frozenset[str], now: dict[str, Any], before: Mapping[str, Group]
@@ -332,32 +338,31 @@ class Checkpoints:
         mentions = None if taken.risky else taken.mentions
         described = {"digest": cut.digest, "names": sorted(values), "header": header, "buffers": buffers,
                      "bytes": cut.size, "mentions": None if mentions is None else sorted(mentions)}  # fmt: skip
-        return self.groups.add(Group(frozenset(values), cut.digest, mentions, described))
+        made = Group(frozenset(values), cut.digest, mentions, described, {}, taken.files, taken.database)
+        return self.groups.add(made)
 
     def _lose(self, cell: int, values: dict[str, Any], reason: str, before: Mapping[str, Group]) -> Group:
         lost = {}
         for name, value in values.items():
             old = before[name].lost.get(name) if name in before else None
-            same = old is not None and old["reason"] == reason and name not in self._rebound
             if old is not None and type(value) is Placeholder:
                 lost[name] = old
                 continue
-            kind = type(value)
-            entry = {"type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")[:200]}
-            lost[name] = {**entry, "reason": reason[:400], "cell": old["cell"] if old and same else cell}
+            same = old is not None and old["reason"] == reason and name not in self._rebound
+            lost[name] = lost_entry(type(value), reason, old["cell"] if old and same else cell)
         digest = chunks.digest(("lost", sorted(lost.items(), key=lambda item: item[0]), cell))
-        return self.groups.add(Group(frozenset(values), digest, None, None, lost))
+        return self.groups.add(Group(frozenset(values), digest, None, None, lost, {}, DEFAULT.edition_of(values)))
 
     def _take_process(self, cell: int) -> list[Group]:
         looked = process_state.look()
         if looked == self._process and (PROCESS in self.groups or not self.groups):
             return []
         self._process = looked
-        taken, _ = self._attempt({PROCESS: looked})
-        if taken is None:
+        cut, _ = self._attempt({PROCESS: looked})
+        if cut is None:
             return []
         self.groups.drop(PROCESS)
-        made = self._keep(cell, {PROCESS: looked}, taken)
+        made = self._keep(cell, {PROCESS: looked}, cut)
         self.kept_process = made.digest, looked
         return [made]
 
@@ -377,7 +382,3 @@ class Checkpoints:
                 self._send({"type": "chunk", "cell": cell, "name": name}, piece)
                 self._known.add(name)
         return [name for name, _ in pieces]
-
-
-def _calls_something(code: str) -> bool:
-    return "(" in code or "import" in code or "%" in code or "!" in code or "[" in code or "." in code

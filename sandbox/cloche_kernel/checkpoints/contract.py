@@ -50,6 +50,10 @@ class Scope:
     modules: dict[int, Any] = field(default_factory=dict)
     #: what the person should know of values that are kept
     remarks: list[str] = field(default_factory=list)
+    #: path → device and number of a file that is open
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: DuckDB's default connection was met
+    default_database: bool = False
     #: a function was met that can reach what its code does not name
     risky: bool = False
     #: an instance was met whose hash may be made of what it refers to

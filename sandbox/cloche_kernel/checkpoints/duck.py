@@ -13,9 +13,8 @@ from typing import Any
 
 from cloche_kernel.checkpoints import instances
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
+from cloche_kernel.checkpoints.default_database import DEFAULT, OF_THE_MACHINE
 
-#: settings that the machine gives, and not the session
-_OF_THE_MACHINE = ("memory_limit", "max_memory", "threads", "worker_threads", "temp_directory", "write_buffer")
 _NAME = "__cloche_kept"
 
 
@@ -24,6 +23,7 @@ def _reduce_connection(connection: Any, scope: Scope) -> Reduced:
     import duckdb
 
     default = connection is sys.modules["duckdb"].default_connection()
+    scope.default_database |= default
 
     def ask(query: str) -> list[Any]:
         return list(connection.sql(query).fetchall())
@@ -49,7 +49,7 @@ def _reduce_connection(connection: Any, scope: Scope) -> Reduced:
     own = {
         name: value
         for name, value in settings.items()
-        if value != other.get(name) and not name.startswith(_OF_THE_MACHINE) and value is not None
+        if value != other.get(name) and not name.startswith(OF_THE_MACHINE) and value is not None
     }
     return connected, (pickle.PickleBuffer(data), own, default)
 
@@ -111,12 +111,7 @@ def connected(data: Any, settings: dict[str, Any], default: bool) -> Any:
         with contextlib.suppress(duckdb.Error):
             made.execute(f"set {name} = '{str(value).replace(chr(39), chr(39) * 2)}'")
     if default:
-        before = duckdb.default_connection()
-        for name in ("memory_limit", "threads", "temp_directory"):
-            with contextlib.suppress(duckdb.Error):
-                value = before.cursor().execute(f"select current_setting('{name}')").fetchall()[0][0]
-                made.execute(f"set {name} = '{value}'")
-        duckdb.set_default_connection(made)
+        DEFAULT.put(made)
     return made
 
 

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
@@ -14,7 +14,12 @@ from cloche_kernel.checkpoints.contract import NotKept, Reduced, Scope
 #: where files of the session live and are kept
 KEPT = ("/workspace/", "/data/", "/cloche/data/")
 
+#: path → device and number of the file that is open there
+Places = dict[str, tuple[int, int]]
+
 _NEWLINES = ("", "\n", "\r", "\r\n")
+#: where files that are opened again are noted
+_noted: Places | None = None
 
 
 def _reduce_text(file: Any, scope: Scope) -> Reduced:
@@ -24,7 +29,7 @@ def _reduce_text(file: Any, scope: Scope) -> Reduced:
         return closed_text, (file.name, file.mode, options, own)
     if not isinstance(getattr(file.buffer, "raw", None), io.FileIO):
         return _reduce_layer(file, options)
-    return _reduce_open(file, file.mode, {**options, "line_buffering": file.line_buffering}, own)
+    return _reduce_open(file, file.mode, {**options, "line_buffering": file.line_buffering}, own, scope)
 
 
 def _newline(file: Any) -> str | None:
@@ -45,25 +50,52 @@ def _reduce_binary(file: Any, scope: Scope) -> Reduced:
     own = _own(file, ("name",) if file is raw else ())
     if file.closed:
         return closed_binary, (raw.name, raw.mode, options, own)
-    return _reduce_open(file, raw.mode, options, own)
+    return _reduce_open(file, raw.mode, options, own, scope)
 
 
-def _reduce_open(file: Any, mode: str, options: dict[str, Any], own: dict[str, Any]) -> Reduced:
+def _reduce_open(file: Any, mode: str, options: dict[str, Any], own: dict[str, Any], scope: Scope) -> Reduced:
     name = file.name
-    path = os.path.abspath(os.fsdecode(name)) if isinstance(name, (str, bytes, os.PathLike)) else ""
-    if not path.startswith(KEPT):
+    # Its name is what it was opened by: the directory may be another by now, and the file may have been renamed.
+    path = os.readlink(f"/proc/self/fd/{file.fileno()}")
+    if not isinstance(name, (str, bytes, os.PathLike)) or not path.startswith(KEPT):
         raise NotKept("an open file outside of /workspace")
     if file.writable():
         file.flush()
     if not file.seekable():
         raise NotKept("an open file that has no position")
-    if not os.path.exists(path):
+    opened = os.fstat(file.fileno())
+    if _place(path) != (opened.st_dev, opened.st_ino):
         raise NotKept("an open file that was deleted")
+    scope.files[path] = opened.st_dev, opened.st_ino
     try:
         position = file.tell()
     except OSError:
         raise NotKept("a text file in the middle of a loop over its lines: where it stands cannot be seen") from None
     return reopened, (name, path, mode, position, options, own)
+
+
+def _place(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def are_in_place(places: Places) -> bool:
+    """Whether the open files still are what lies at their paths."""
+    return all(_place(path) == place for path, place in places.items())
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[Places]:
+    """Which files are opened again within it."""
+    global _noted
+    before, _noted = _noted, {}
+    try:
+        yield _noted
+    finally:
+        _noted = before
 
 
 def flush(file: Any) -> None:
@@ -74,11 +106,14 @@ def flush(file: Any) -> None:
 
 
 def reopened(name: Any, path: str, mode: str, position: int, options: dict[str, Any], own: dict[str, Any]) -> io.IOBase:
-    """An open file where it stood. What was opened to be written anew is not emptied again."""
+    """An open file where it stood. What was opened to be written anew is neither made nor emptied again."""
     line_buffering = options.pop("line_buffering", False)
     made: Any = open(path, mode, opener=_open_as_it_is, **options)  # noqa: SIM115
     if isinstance(made, io.TextIOWrapper) and line_buffering:
         made.reconfigure(line_buffering=True)
+    if _noted is not None:
+        opened = os.fstat(made.fileno())
+        _noted[path] = opened.st_dev, opened.st_ino
     _raw(made).name = name
     made.seek(position)
     _adopt(made, own)
@@ -86,7 +121,7 @@ def reopened(name: Any, path: str, mode: str, position: int, options: dict[str, 
 
 
 def _open_as_it_is(path: str, flags: int) -> int:
-    return os.open(path, flags & ~(os.O_TRUNC | os.O_EXCL))
+    return os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC | os.O_EXCL))
 
 
 def _raw(file: Any) -> Any:

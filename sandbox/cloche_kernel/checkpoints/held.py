@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloche_kernel.checkpoints import chunks
+from cloche_kernel.checkpoints.default_database import DEFAULT
+from cloche_kernel.checkpoints.files import Places, are_in_place
 from cloche_kernel.checkpoints.pickler import Taken
 
 
@@ -20,6 +22,10 @@ class Group:
     mentions: frozenset[str] | None
     described: dict[str, Any] | None = None
     lost: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: files of the session that are open in it
+    files: Places = field(default_factory=dict)
+    #: edition of DuckDB's default connection that is part of it; 0: none is
+    database: int = 0
     #: `names`, and those it shares something with that could not be kept, or that could where these could not
     kin: frozenset[str] = frozenset()
     #: seconds that taking it down took
@@ -27,6 +33,17 @@ class Group:
 
     def __post_init__(self) -> None:
         self.kin = self.kin or self.names
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether what it shares with the world outside of the values is what it was."""
+        return self.database in (0, DEFAULT.edition) and are_in_place(self.files)
+
+
+def lost_entry(kind: type, reason: str, cell: int) -> dict[str, Any]:
+    """What a state says of a value of that type that cell `cell` made and that could not be kept."""
+    named = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    return {"type": named[:200], "reason": reason[:400], "cell": cell}
 
 
 @dataclass
@@ -66,6 +83,8 @@ class Groups(dict[str, Group]):
         self._holds: dict[str, int] = {}
         self._members: dict[str, int] = {}
         self._losing: dict[str, Group] = {}
+        #: groups with an open file or a database, by each of their names
+        self._placed: dict[str, Group] = {}
 
     def add(self, group: Group) -> Group:
         self.edition = next(_editions)
@@ -73,6 +92,8 @@ class Groups(dict[str, Group]):
             self[name] = group
             if group.lost:
                 self._losing[name] = group
+            if group.files or group.database:
+                self._placed[name] = group
         if group.described is not None:
             self._members[group.digest] = self._members.get(group.digest, 0) + len(group.names)
         return group
@@ -88,6 +109,7 @@ class Groups(dict[str, Group]):
             return
         self.edition = next(_editions)
         self._losing.pop(name, None)
+        self._placed.pop(name, None)
         self.holds -= self._holds.pop(name, 0)
         if group.described is not None:
             self._members[group.digest] -= 1
@@ -102,6 +124,14 @@ class Groups(dict[str, Group]):
 
     def holds_of(self, names: Iterable[str]) -> dict[str, int]:
         return {name: self._holds[name] for name in names if name in self._holds}
+
+    def displaced(self) -> set[str]:
+        """
+        Kin of groups with an open file that is gone from its path, or that another took the place of, or with DuckDB's
+        default connection that is another by now.
+        """
+        gone = [group.kin for group in self._placed.values() if not group.is_in_place]
+        return {name for kin in gone for name in kin if name in self}
 
     def members(self) -> list[str]:
         """Digests of what is kept."""

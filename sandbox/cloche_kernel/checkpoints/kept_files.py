@@ -30,6 +30,13 @@ class KeptFiles:
         except workspace.TooMany:
             self._entries = {}
 
+    def are_as_kept(self) -> bool:
+        """Whether nothing but cells changed them: a process that a cell left behind does so at any time."""
+        try:
+            return workspace.look() == self._entries
+        except workspace.TooMany:
+            return False
+
     def forget(self) -> None:
         self._entries = {}
         self.chunks.clear()

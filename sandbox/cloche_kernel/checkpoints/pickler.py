@@ -37,6 +37,7 @@ from cloche_kernel.checkpoints import (
 from cloche_kernel.checkpoints.chunks import CHUNK_BYTES
 from cloche_kernel.checkpoints.contract import Mark, NotKept, Reduced, Scope, find_ours
 from cloche_kernel.checkpoints.deep import with_deep_stack
+from cloche_kernel.checkpoints.default_database import DEFAULT
 from cloche_kernel.checkpoints.reader import Reader
 from cloche_kernel.checkpoints.unframed import unframed
 
@@ -48,7 +49,10 @@ _Reducer = Callable[[Any, Scope], Reduced]
 
 @dataclass
 class Taken:
-    """What a group of names became. `mentions`: names its functions speak of; `kinds`: types that went by reduce."""
+    """
+    What a group of names became. `mentions`: names its functions speak of; `kinds`: types that went by reduce; `files`:
+    the files that are open in it; `database`: edition of DuckDB's default connection that is part of it, or 0.
+    """
 
     header: bytes
     buffers: list[memoryview] = field(default_factory=list)
@@ -57,6 +61,8 @@ class Taken:
     risky: bool = False
     #: nothing but builtin values: containers, numbers, texts
     plain: bool = False
+    files: files.Places = field(default_factory=dict)
+    database: int = 0
 
 
 def take(values: dict[str, Any], scope: Scope) -> Taken:
@@ -69,7 +75,10 @@ def take(values: dict[str, Any], scope: Scope) -> Taken:
     header = target.getvalue()
     if len(header) > CHUNK_BYTES:
         header = unframed(header)
-    return Taken(header, buffers, frozenset(scope.mentions), frozenset(scope.kinds), scope.risky, not scope.met_more)
+    mentions, kinds = frozenset(scope.mentions), frozenset(scope.kinds)
+    plain = not scope.met_more
+    database = DEFAULT.edition if scope.default_database else 0
+    return Taken(header, buffers, mentions, kinds, scope.risky, plain, scope.files, database)
 
 
 def _take(values: dict[str, Any], scope: Scope) -> tuple[io.BytesIO, list[memoryview]]:

@@ -21,6 +21,7 @@ import xxhash
 
 from cloche_kernel.checkpoints import second_way
 from cloche_kernel.checkpoints.compare import Digest, digest, explain
+from cloche_kernel.checkpoints.default_database import NAME
 from cloche_kernel.checkpoints.digests import kinds as _warm
 from cloche_kernel.checkpoints.digests.walk import ATOMS, known_things
 from cloche_kernel.checkpoints.pickler import Taken, give
@@ -71,7 +72,8 @@ class Proofs:
 
     def __call__(self, taken: Taken, values: dict[str, Any]) -> str | None:
         """None where the state comes back as it was or needs no proof; else why it is not kept."""
-        if any(name.startswith("\0") for name in values) or not self.needs_proof(taken, values):
+        named = values.keys() - {NAME}
+        if not named or any(name.startswith("\0") for name in named) or not self.needs_proof(taken, values):
             return None
         reason = self.prove(taken, values)
         if reason is None and not _untested(taken.kinds):

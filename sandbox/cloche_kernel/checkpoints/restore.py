@@ -16,7 +16,8 @@ from typing import Any
 
 from cloche_kernel.checkpoints import modules, process_state, workspace
 from cloche_kernel.checkpoints.capture import PROCESS, Checkpoints
-from cloche_kernel.checkpoints.files import flush
+from cloche_kernel.checkpoints.default_database import DEFAULT, NAME
+from cloche_kernel.checkpoints.files import flush, noting
 from cloche_kernel.checkpoints.held import Group
 from cloche_kernel.checkpoints.kept_files import FILES
 from cloche_kernel.checkpoints.pickler import give
@@ -50,6 +51,8 @@ def restore(request: dict[str, Any], state: Checkpoints, namespace: dict[str, An
     the session should have as they are to be.
     """
     live = _still_live(request, state)
+    if not state.files.are_as_kept():
+        live = {digest: group for digest, group in live.items() if FILES not in group.names}
     with Pieces(request["files"]) as pieces:
         files = _wanted_files(request, live, state, pieces)
         stale = files.stale_modules(live, state)
@@ -83,6 +86,8 @@ def _restore(
     _put_back_process(request, kept, pieces, state, namespace, shell, result)
     for name in sorted(name for member in request["members"] for name in member["names"] if _is_of_module(name)):
         modules.load(name)
+    if not any(NAME in group.names for group in live.values()):
+        DEFAULT.begin_anew()
     values: dict[str, Any] = {}
     for member in request["members"]:
         if not _is_of_variables(member["names"]):
@@ -92,13 +97,17 @@ def _restore(
         if group is not None:
             kept.append(group)
             continue
+        DEFAULT.was_read = False
         try:
-            values.update(_read(member, pieces, namespace, shell))
+            with noting() as opened:
+                values.update(_read(member, pieces, namespace, shell))
         except BaseException as error:
             for name in member["names"]:
                 result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
             continue
         fresh.append(_group_of(member))
+        fresh[-1].files, fresh[-1].database = opened, DEFAULT.edition if DEFAULT.was_read else 0
+    values.pop(NAME, None)
     for name in [name for name in values if _is_of_module(name)]:
         try:
             modules.put_back(name, values.pop(name))
@@ -131,10 +140,11 @@ def _still_live(request: dict[str, Any], state: Checkpoints) -> dict[str, Group]
     """Groups that the kernel holds as they are asked for, and all that they share something with too."""
     wanted = {member["digest"] for member in request["members"]}
     wanted.update(request["held"], request["tokens"].values())
+    displaced = state.groups.displaced()
     live = {}
     for group in state.groups.values():
         kin = [state.groups[name] for name in group.kin if name in state.groups]
-        if group.digest in wanted and all(other.digest in wanted for other in kin):
+        if group.digest in wanted and not group.names & displaced and all(other.digest in wanted for other in kin):
             live[group.digest] = group
     return live
 
@@ -227,19 +237,22 @@ def _place_lost(
     """Placeholders for what was not kept, except where the live value is that very one still."""
     entries: dict[str, dict[str, Any]] = dict(request["lost"])
     for name, reason in result.failed.items():
-        if not name.startswith("\0"):
+        if not name.startswith("\0") or name == NAME:
             entries[name] = {"type": "value", "reason": f"reading it back failed: {reason}", "cell": 0}
     tokens = request.get("tokens", {})
     live = _still_live(request, state)
     for name, entry in entries.items():
-        if name.startswith("\0"):
+        if name.startswith("\0") and name != NAME:
             continue
         group = live.get(tokens.get(name, ""))
-        if group is not None and name in group.lost and name in state.visible():
+        if group is not None and name in group.lost and (name in state.visible() or name == NAME):
             kept.append(group)
             continue
         made = f", made in cell {entry['cell']}," if entry["cell"] else ""
-        values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
+        if name == NAME:
+            result.notes.append(f"{name[1:]} is empty now, and was not kept: {entry['reason']}")
+        else:
+            values[name] = Placeholder(f"{name} ({entry['type']}){made} was not kept: {entry['reason']}")
         # Under a token of its own: it is not what the cell made.
         fresh.append(Group(frozenset({name}), f"placeholder:{name}:{entry['cell']}", None, None, {name: entry}))
 
