@@ -82,9 +82,11 @@ class Line:
             self._read_once(None)
 
     def requested_before(self, descriptor: int) -> bool:
-        """Whether the supervisor says something before `descriptor` can be read."""
+        """Whether the supervisor says something before `descriptor` can be read, which is at once where there is none."""
         if self._requests:
             return True
+        if descriptor < 0:
+            return False
         waiting = poll()
         waiting.register(self._socket, POLLIN)
         waiting.register(descriptor, POLLIN)
