@@ -82,7 +82,7 @@ class Line:
             self._read_once(None)
 
     def requested_before(self, descriptor: int) -> bool:
-        """Whether the supervisor says something before `descriptor` can be read, which is at once where there is none."""
+        """Whether the supervisor says something before `descriptor` can be read: one that is gone can be at once."""
         if self._requests:
             return True
         if descriptor < 0:
