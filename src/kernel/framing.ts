@@ -92,8 +92,9 @@ function parseHeader(bytes: Buffer): unknown {
   } catch (cause) {
     throw violation("a header that is not JSON", cause);
   }
-  for (const key in header as object)
-    if (typeof (header as Record<string, unknown>)[key] === "object") throw violation("a nested header");
+  if (typeof header === "object" && header !== null)
+    for (const value of Object.values(header))
+      if (typeof value === "object" && value !== null) throw violation("a nested header");
   return header;
 }
 
