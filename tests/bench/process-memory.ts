@@ -12,9 +12,18 @@ export interface MemoryFound {
 
 /** `bytes` of one process. Throws where the kernel does not say, as for other users' processes. */
 export function processMemory(pid: number): number {
-  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1];
-  if (kilobytes === undefined) throw new Error(`/proc/${pid}/smaps_rollup says no Pss`);
+  return rollup(pid, "Pss");
+}
+
+/** The same without pages of files, which whatever else runs on this machine may share. */
+export function unbackedMemory(pid: number): number {
+  return rollup(pid, "Pss_Anon") + rollup(pid, "Pss_Shmem");
+}
+
+function rollup(pid: number, what: string): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const kilobytes = new RegExp(`^${what}:\\s+(\\d+) kB$`, "m").exec(text)?.[1];
+  if (kilobytes === undefined) throw new Error(`/proc/${pid}/smaps_rollup says no ${what}`);
   return Number(kilobytes) * 1024;
 }
 

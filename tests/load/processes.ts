@@ -46,12 +46,12 @@ export function use(pid: number): Use {
 }
 
 /** Proportional set size of all that runs in the place's sandboxes, in `bytes`. */
-export function sandboxMemory(place: Place, server: number): number {
+export function sandboxMemory(place: Place, server: number, memory = processMemory): number {
   let total = 0;
   for (const { pid } of processesOf(place.root)) {
     if (pid === server) continue;
     try {
-      total += processMemory(pid);
+      total += memory(pid);
     } catch {
       // It ended while we looked.
     }

@@ -125,7 +125,7 @@ eachSandbox("secrets", (kind) => {
       await container.remove({ force: true });
     }
     const loud = await place.start({ args: ["--memory", planted] });
-    await expect.poll(() => loud.stderr).toContain(planted);
+    await expect.poll(() => loud.stderr, { timeout: 20_000 }).toContain(planted);
     await loud.close();
   });
 
